@@ -1,0 +1,294 @@
+"""The cycle.
+
+Look at what should be served, build a complete generation of it, let NGINX test it, switch to it with one rename,
+prove by handshake that it is served, otherwise switch back. Events start it; the status files show its result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from entrypoint.core import report, schedule
+from entrypoint.core.model import Key, Outcome, Problem, Refused
+from entrypoint.core.options import Settings
+from entrypoint.core.plan import Plan, Usable, identities
+from entrypoint.core.report import Record
+from entrypoint.core.site import Facts
+from entrypoint.core.times import rfc3339
+from entrypoint.edges import control, keys, nginx, source, watch
+from entrypoint.edges.generations import Generation, Generations, Locked, lock
+from entrypoint.edges.publish import StatusFiles
+from entrypoint.edges.rpc import Supervisord
+from entrypoint.events import Mailbox, Request, why
+from entrypoint.look import Found, Slot, look, restore, running, say, show_served
+from entrypoint.rollout import Refusals, Rollout
+
+log = logging.getLogger("certfront")
+
+_HEARTBEAT = 30.0  # seconds between cycles in which nothing is due: files compared, NGINX's generation looked at
+_SLACK = 30.0  # seconds that a cycle may take beyond its fetches before health says so
+
+
+class Agent:
+    """One agent on one state folder."""
+
+    def __init__(self, settings: Settings, program: str, facts: Facts, clock: Callable[[], datetime]) -> None:
+        self.settings, self.facts, self.clock = settings, facts, clock
+        self.templates = source.packaged()
+        self.generations = Generations(settings.state_dir)
+        self.supervisord = Supervisord(settings.run_dir)
+        self.rollout = Rollout(program, self.generations, self.supervisord, settings.run_dir)
+        self.files = StatusFiles(settings.run_dir)
+        self.mailbox = Mailbox()
+        self.nginx: dict[str, Any] = {"version": ".".join(map(str, facts.nginx_version)), "running_since": None}
+        self.nginx |= {"last_reload_at": None, "last_reload_ms": None}
+        self.refusals = Refusals()
+        self.asked_at: datetime | None = None
+        self.digested: tuple[Mapping[str, Usable], str] | None = None
+        self.watched = (*settings.key_files, settings.key_password_file)
+        self.contents = ""
+        self.slots = self._restored()
+
+    def _restored(self) -> list[Slot]:
+        """What is known of each pair from the generations on disk."""
+        return [self._slot(index, identity) for index, identity in enumerate(identities(self.settings))]
+
+    def _slot(self, index: int, identity: str) -> Slot:
+        names = self.settings.server_names
+        slot = Slot(identity, self.settings.key_files[index], Record(names[0], names))
+        restore(slot, self.generations.stored(identity))
+        current = self.generations.current()
+        slot.live = bool(slot.chain and current and identity in current.manifest["pairs"])
+        show_served(slot)
+        return slot
+
+    async def run(self) -> None:
+        """Cycle until a signal ends the process: every step may be interrupted, the next start converges."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            loop.add_signal_handler(number, os._exit, 0)
+        loop.add_signal_handler(signal.SIGHUP, self.mailbox.post, "SIGHUP")
+        watch.start(self.watched, functools.partial(loop.call_soon_threadsafe, self._files_changed))
+        server = await control.serve(self.settings.run_dir, self._asked)
+        async with server:
+            await self._converge()
+            requests: list[Request] = []
+            while True:
+                await self._guarded_cycle(requests)
+                requests = await self.mailbox.next(self._pause())
+
+    def _files_changed(self) -> None:
+        if watch.contents(self.watched) != self.contents:
+            self.mailbox.post("files changed")
+
+    async def _asked(self, names: list[str], force: bool) -> list[dict[str, Any]]:
+        await self.mailbox.ask(names, force=force)
+        found = self._status()["certificates"]
+        return [entry for entry in found if not names or {entry["name"], *entry["names"]} & set(names)]
+
+    def _pause(self) -> float:
+        due = [slot.record.next_check_at for slot in self.slots if slot.record.next_check_at]
+        seconds = [(moment - self.clock()).total_seconds() for moment in due]
+        return max(0.0, min([_HEARTBEAT, *seconds]))
+
+    async def _guarded_cycle(self, requests: list[Request]) -> None:
+        """The one broad ``except``: whatever goes wrong in a cycle, the next one comes, and NGINX serves on."""
+        try:
+            await self._cycle(requests)
+            self._publish()
+        except Exception:
+            log.exception("this cycle failed unexpectedly; what was served goes on being served")
+            await asyncio.sleep(1)
+        finally:
+            self.mailbox.answer(requests)
+
+    async def _cycle(self, requests: list[Request]) -> None:
+        now = self.clock()
+        contents = watch.contents(self.watched)
+        changed, self.contents = contents != self.contents, contents
+        due = [slot for slot in self.slots if changed or self._due(slot, requests, now)]
+        if requests or changed:
+            self.refusals.forget()
+        force = any(request.force for request in requests)
+        found = await asyncio.gather(*(look(slot, self.settings, now, force=force) for slot in due))
+        looks = {slot.identity: result for slot, result in zip(due, found, strict=True)}
+        plan = self._plan(looks)
+        failure = await self._rolled_out(plan, looks, why(requests))
+        for slot in due:
+            self._record(slot, looks[slot.identity], failure, now)
+
+    def _due(self, slot: Slot, requests: list[Request], now: datetime) -> bool:
+        """A check that lies further ahead than one is ever planned was planned by a clock that has been set back."""
+        if any(request.wants(slot.record.wanted) for request in requests) or slot.record.next_check_at is None:
+            return True
+        ahead = (slot.record.next_check_at - now).total_seconds()
+        return ahead <= 0 or ahead > schedule.longest(self.settings.check_interval)
+
+    def _plan(self, looks: dict[str, Found]) -> Plan:
+        """What should run: what the looks found, and for the others what runs already."""
+        usable = {}
+        for slot in self.slots:
+            found = looks.get(slot.identity)
+            kept = found.usable if found else running(slot)
+            if kept:
+                usable[slot.identity] = kept
+        reasons = {identity: found.problem.detail for identity, found in looks.items() if found.problem}
+        return Plan(self.settings, self.facts, self.templates, usable, reasons)
+
+    async def _rolled_out(self, plan: Plan, looks: dict[str, Found], cause: str) -> Problem | None:
+        """Make the plan live if it differs from what is; returns why it could not be."""
+        current = self.generations.current()
+        digest = self._digest(plan)
+        if current and current.manifest.get("digest") == digest:
+            await self._still_running(plan, current)
+            return None
+        if refused := self.refusals.still(digest, self.clock()):
+            return refused
+        failure = await self._applied(plan, looks, cause)
+        if failure:
+            self.refusals.add(digest, failure, self.clock(), self.settings.check_interval)
+            for alone in self._one_by_one(plan):
+                await self._applied(alone, looks, cause)
+        return failure
+
+    async def _applied(self, plan: Plan, looks: dict[str, Found], cause: str) -> Problem | None:
+        known = [slot.key.password for slot in self.slots if isinstance(slot.key, Key) and slot.key.password]
+        try:
+            spent = await self.rollout.apply(plan, known, rfc3339(self.clock()), cause)
+        except Refused as error:
+            return error.problem
+        self._remember_success(plan, looks, spent)
+        return None
+
+    def _one_by_one(self, plan: Plan) -> Iterator[Plan]:
+        """Where several pairs changed at once, each of them alone: a bad one must not hold up the others."""
+        changed = [slot.identity for slot in self.slots if plan.usable.get(slot.identity) != running(slot)]
+        for identity in changed if len(changed) > 1 else []:
+            live = {slot.identity: kept for slot in self.slots if (kept := running(slot))}
+            if identity in plan.usable:
+                yield replace(plan, usable={**live, identity: plan.usable[identity]})
+
+    def _digest(self, plan: Plan) -> str:
+        """The plan's digest; rendering it again for the pairs of the last cycle would be most of an idle check."""
+        if self.digested is None or self.digested[0] != plan.usable:
+            self.digested = (plan.usable, plan.digest)
+        return self.digested[1]
+
+    async def _still_running(self, plan: Plan, current: Generation) -> None:
+        """A signal may get lost, a killed agent leaves work half done: what runs must be what is current."""
+        if self.asked_at and abs((self.clock() - self.asked_at).total_seconds()) < _HEARTBEAT:
+            return
+        self.asked_at = self.clock()
+        answered = nginx.generation(self.settings.status_port)
+        if answered not in (None, current.number):
+            log.warning("NGINX runs generation %s instead of %s: reloading", answered, current.number)
+            try:
+                await self.rollout.prove(plan, current, reload=True)
+            except Refused as error:
+                log.error("%s", error)
+
+    def _remember_success(self, plan: Plan, looks: dict[str, Found], spent: float) -> None:
+        self.nginx |= {"last_reload_at": rfc3339(self.clock()), "last_reload_ms": round(spent, 1)}
+        for slot in self.slots:
+            usable, found = plan.usable.get(slot.identity), looks.get(slot.identity)
+            slot.live = usable is not None
+            if usable:
+                slot.about, slot.stored_key = dict(usable.about), usable.key_pem
+            if usable and found and found.usable is usable:
+                slot.chain = found.chain or slot.chain
+
+    def _record(self, slot: Slot, found: Found, failure: Problem | None, now: datetime) -> None:
+        """Note how the check of one pair ended, and say it unless it was said before."""
+        before = slot.record.served
+        if not found.problem and not failure:
+            slot.presented = found.presented
+        show_served(slot)
+        after = slot.record.served
+        good = Outcome.UNCHANGED if before == after else Outcome.INSTALLED
+        failure = None if found.chain and found.chain == slot.chain and slot.live else failure
+        record = report.checked(slot.record, found.problem or failure, good, now)
+        delay = schedule.next_check(
+            interval=self.settings.check_interval,
+            failures=record.failures,
+            pending=after is None,
+            spread=random.uniform(-1, 1),  # noqa: S311 - jitter, no secret
+        )
+        key_type = slot.key.key_type if isinstance(slot.key, Key) else record.key_type
+        slot.record = replace(
+            record,
+            key_type=key_type,
+            certmgr=found.certmgr or record.certmgr,
+            next_check_at=now + timedelta(seconds=delay),
+        )
+        say(slot, found, before)
+
+    async def _converge(self) -> None:
+        """Prove what the start or a killed agent left as current; fall back to what was proved before."""
+        current = self.generations.current()
+        if current is None:
+            return
+        usable = {slot.identity: kept for slot in self.slots if (kept := running(slot))}
+        plan = Plan(self.settings, self.facts, self.templates, usable, {})
+        try:
+            await self.rollout.prove(plan, current, reload=await self._other_generation(current.number))
+            self.rollout.confirm(current)
+        except (Refused, OSError) as error:
+            log.error("generation %d is not served as it should be: %s", current.number, error)
+            self.rollout.fall_back(current, str(error))
+            self.slots = self._restored()
+
+    async def _other_generation(self, number: int) -> bool:
+        """Whether a running NGINX answers with another generation; one that is still starting is waited for."""
+        for _ in range(100):
+            answered = nginx.generation(self.settings.status_port)
+            if answered is not None:
+                return answered != number
+            await asyncio.sleep(0.05)
+        return False
+
+    def _status(self) -> dict[str, Any]:
+        current = self.generations.current()
+        return report.status(
+            [slot.record for slot in self.slots],
+            generation=current.number if current else 0,
+            nginx=self.nginx,
+            now=self.clock(),
+            interval=self.settings.check_interval,
+        )
+
+    def _publish(self) -> None:
+        now = self.clock().timestamp()
+        since = nginx.running_since(self.settings.run_dir / "nginx.pid")
+        self.nginx["running_since"] = rfc3339(since) if since else None
+        horizon = self._pause() + _SLACK + self.settings.timeout * max(1, len(self.settings.certmgr_hosts)) * 2
+        try:
+            self.files.status(self._status())
+            self.files.readiness(report.not_ready(slot.record for slot in self.slots))
+            self.files.alive(now, now + horizon)
+        except OSError as error:
+            log.error("CERTFRONT_RUN_DIR: the status cannot be written: %s", error)
+
+
+def main(settings: Settings) -> int:
+    """The agent's process, for as long as supervisord lets it live."""
+    program = nginx.binary(settings.nginx_bin)
+    facts, _ = source.facts(nginx.version(program), settings.run_dir)
+    for path in (*settings.key_files, settings.key_password_file):
+        if warning := keys.warn_about_mode(path):
+            log.warning("%s", warning)
+    try:
+        with lock(settings.state_dir / "agent.lock"):
+            agent = Agent(settings, program, facts, lambda: datetime.now(UTC))
+            asyncio.run(agent.run())
+    except Locked:
+        raise Refused(Outcome.CONFIG_REJECTED, f"another agent works on {settings.state_dir}") from None
+    return 0

@@ -1,0 +1,191 @@
+"""PID 1: settings, a first generation without the network, then supervisord for the rest of the life.
+
+Everything here runs before NGINX, so nothing here imports more than it needs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+from entrypoint.core.model import Outcome, Refused
+from entrypoint.core.names import covers_any
+from entrypoint.core.options import Settings
+from entrypoint.core.plan import Plan, Usable, identities
+from entrypoint.core.site import Facts
+from entrypoint.core.times import rfc3339
+from entrypoint.edges import nginx, passwords, source
+from entrypoint.edges.generations import Generation, Generations, Locked, lock
+from entrypoint.edges.publish import StatusFiles
+
+log = logging.getLogger("certfront.boot")
+
+_GRACE = 60  # seconds in which a starting agent counts as healthy
+_NGINX_FOLDERS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+def run(settings: Settings) -> int:
+    """Boot and supervise; returns the exit status. Raises `Refused` where it cannot even start."""
+    _end_cleanly_until_supervised()
+    os.umask(0o022)  # NGINX's workers read status files; what is secret has a mode of its own
+    with ExitStack() as stack:
+        _prepare_folders(settings)
+        try:
+            stack.enter_context(lock(settings.state_dir / "lock"))
+        except Locked:
+            raise Refused(
+                Outcome.CONFIG_REJECTED,
+                f"CERTFRONT_STATE_DIR: another certfront uses {settings.state_dir}",
+                "stop it first, or give each its own volume",
+            ) from None
+        except OSError as error:
+            raise Refused(
+                Outcome.CONFIG_REJECTED,
+                f"CERTFRONT_STATE_DIR: {settings.state_dir}/lock: {error.strerror} (as uid {os.geteuid()})",
+                "give the folder and all that is in it to that user, or use a new volume",
+            ) from None
+        program = nginx.binary(settings.nginx_bin)
+        nginx.end_leftovers(settings.run_dir / "nginx.pid", program)
+        generations = _first_generation(settings, program)
+        stack.callback(passwords.keep_only, settings.run_dir / "passwords", ())
+        return _supervise(settings, program, generations)
+
+
+def _end_cleanly_until_supervised() -> None:
+    """PID 1 has no default signal actions: a stop in the first moments must end it all the same."""
+
+    def end(*_: object) -> None:
+        sys.exit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, end)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _prepare_folders(settings: Settings) -> None:
+    folders = {
+        "CERTFRONT_RUN_DIR": [settings.run_dir / "nginx" / name for name in _NGINX_FOLDERS],
+        "CERTFRONT_STATE_DIR": [settings.state_dir / "generations"],
+    }
+    for variable, paths in folders.items():
+        for path in paths:
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise Refused(
+                    Outcome.CONFIG_REJECTED,
+                    f"{variable}: cannot make {path}: {error.strerror}",
+                    "give a folder that this user may write, or mount a volume or tmpfs there",
+                ) from None
+
+
+def _first_generation(settings: Settings, program: str) -> Generations:
+    facts, warnings = source.facts(nginx.version(program), settings.run_dir)
+    for sentence in (*warnings, *settings.not_yet):
+        log.warning("%s", sentence)
+    generations = Generations(settings.state_dir)
+    generations.prepare()
+    generation = _startable(settings, facts, program, generations)
+    _announce(settings, generation)
+    return generations
+
+
+def _startable(settings: Settings, facts: Facts, program: str, generations: Generations) -> Generation:
+    """The best generation that NGINX accepts: as stored, rebuilt, with TLS commented out, or the last proved one."""
+    plan = stored_plan(settings, facts, generations)
+    last = generations.current()
+    try:
+        if last and last.manifest.get("digest") == plan.digest:
+            _passwords(settings, plan)
+            nginx.test(program, last.config)
+            return last
+        return _build(plan, program, generations, "settings" if last else "first start")
+    except (Refused, OSError) as error:
+        reason = error.problem.detail if isinstance(error, Refused) else str(error)
+        log.error("starting without TLS, because NGINX or the disk refused the configuration: %s", reason)
+    try:
+        gated = Plan(settings, facts, plan.templates, {}, dict.fromkeys(identities(settings), reason))
+        return _build(gated, program, generations, f"start without TLS: {reason}")
+    except (Refused, OSError) as error:
+        return _last_resort(generations, program, error)
+
+
+def stored_plan(settings: Settings, facts: Facts, generations: Generations) -> Plan:
+    """What can run without the network: the pairs that were served last, as far as they fit the settings."""
+    usable = {}
+    for identity in identities(settings):
+        stored = generations.stored(identity)
+        if stored and covers_any(stored[0]["names"], settings.server_names):
+            about, chain_pem, key_pem = stored
+            usable[identity] = Usable(chain_pem, key_pem, about)
+    reasons = dict.fromkeys(identities(settings), _why_pending(settings))
+    return Plan(settings, facts, source.packaged(), usable, reasons)
+
+
+def _why_pending(settings: Settings) -> str:
+    missing = [str(path) for path in settings.key_files if not path.exists()]
+    if missing:
+        return f"the key file {' and '.join(missing)} does not exist"
+    if not settings.certmgr_hosts:
+        return "CERTMGR_HOST is not set"
+    return f"waiting for the first certificate for {settings.lookup} from {settings.certmgr_hosts[0]}"
+
+
+def _build(plan: Plan, program: str, generations: Generations, why: str) -> Generation:
+    _passwords(plan.settings, plan)
+    number = generations.next_number()
+    now = rfc3339(datetime.now(UTC))
+    generation = generations.stage(number, plan.files(number), plan.manifest(number, now, why))
+    try:
+        nginx.test(program, generation.config)
+    except Refused as error:
+        generations.refuse(generation, error.problem.detail)
+        raise
+    generations.publish(generation)
+    return generation
+
+
+def _passwords(settings: Settings, plan: Plan) -> None:
+    """A fresh run folder has no password file yet: until the agent knows which one fits, all are offered."""
+    path = Path(plan.password_file)
+    if plan.password_file and not path.exists():
+        passwords.write(path, passwords.lines(settings.key_password_file))
+
+
+def _last_resort(generations: Generations, program: str, error: Refused | OSError) -> Generation:
+    """A full disk, or a setting that NGINX refuses: what was proved before still runs."""
+    for generation in (generations.current(), generations.verified()):
+        if generation:
+            try:
+                nginx.test(program, generation.config)
+            except Refused:
+                continue
+            log.error("running the last good configuration, because the new one cannot be used: %s", error)
+            generations.publish(generation)
+            return generation
+    if isinstance(error, Refused):
+        raise error
+    raise Refused(Outcome.CONFIG_REJECTED, f"CERTFRONT_STATE_DIR: {error}", "is the disk full or read-only?")
+
+
+def _announce(settings: Settings, generation: Generation) -> None:
+    files = StatusFiles(settings.run_dir)
+    files.prepare()
+    now = datetime.now(UTC)
+    files.alive(now.timestamp(), now.timestamp() + _GRACE)
+    files.readiness("starting")
+    files.status({"generation": generation.number, "updated_at": rfc3339(now), "nginx": {}, "certificates": []})
+    log.info("starting NGINX with generation %d", generation.number)
+
+
+def _supervise(settings: Settings, program: str, generations: Generations) -> int:
+    from entrypoint.edges import supervisor
+
+    agent = [sys.executable, "-m", "entrypoint", "agent"]
+    config = supervisor.write_config(settings.run_dir, [program, "-e", "stderr", "-c", str(generations.config)], agent)
+    return supervisor.run(config)

@@ -1,0 +1,223 @@
+# PYTHON_ARGCOMPLETE_OK
+"""The commands: parse, call, print. Each imports what it needs when it is called: `run` must reach NGINX fast."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from entrypoint import __version__
+from entrypoint.core.model import KeyType, Refused
+from entrypoint.core.options import Endpoint, Settings
+from entrypoint.settings import SettingsError, from_environment, parse_endpoint, parse_name
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script; returns the exit status: 0, 1 (a problem) or 2 (unusable settings or arguments)."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    parser = _parser(arguments)
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    parsed = parser.parse_args(arguments)
+    try:
+        return int(parsed.call(parsed))
+    except SettingsError as error:
+        return _fail("the settings cannot be used", error.faults, 2)
+    except Refused as error:
+        hint = [f"hint: {error.problem.hint}"] if error.problem.hint else []
+        return _fail(error.problem.detail, hint, 1)
+    except (KeyboardInterrupt, BrokenPipeError):
+        return 130
+    except OSError as error:  # a full disk, a file without rights: a fault of the machine, not of the program
+        return _fail(str(error), [], 1)
+
+
+def _fail(message: str, lines: Sequence[str], status: int) -> int:
+    print("\n  ".join([f"certfront: {message}", *lines]), file=sys.stderr)
+    return status
+
+
+def _settings(*, logging: bool = False) -> Settings:
+    settings = from_environment(os.environ)
+    if logging:
+        from entrypoint import log
+
+        log.setup(settings.log_format, settings.log_level)
+    return settings
+
+
+def _run(_: argparse.Namespace) -> int:
+    from entrypoint import boot
+
+    return boot.run(_settings(logging=True))
+
+
+def _agent(_: argparse.Namespace) -> int:
+    settings = _settings(logging=True)
+    from entrypoint import agent
+
+    return agent.main(settings)
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from entrypoint.core import names, pem, vet
+    from entrypoint.core.certificate import describe
+    from entrypoint.core.chain import arranged
+    from entrypoint.edges import certmgr
+
+    name = _name(arguments.name)
+    settings = _settings()
+    endpoints = [arguments.certmgr] if arguments.certmgr else list(settings.certmgr_hosts)
+    if not endpoints:
+        raise SettingsError(["CERTMGR_HOST: expected a host, found nothing; or give --certmgr HOST[:PORT]"])
+    problems = []
+    for endpoint in endpoints:
+        fetching = certmgr.fetch(endpoint.host, endpoint.port, name, arguments.key_type, settings.timeout)
+        try:
+            chain = arranged(asyncio.run(fetching))
+        except Refused as error:
+            problems.append(error)
+            continue
+        sys.stdout.write(pem.encode(chain).decode())
+        found = describe(chain[0])
+        if any(names.covers(presented, name) for presented in found.names):
+            return 0
+        return _fail(
+            f"{endpoint} returned a certificate for {', '.join(found.names)}, not for {name}",
+            [vet.DEFAULT_CERTIFICATE],
+            1,
+        )
+    for problem in problems[:-1]:
+        print(f"certfront: {problem}", file=sys.stderr)
+    raise problems[-1]
+
+
+def _name(text: str) -> str:
+    try:
+        return parse_name(text)
+    except ValueError as error:
+        raise SettingsError([f"NAME: expected {error}, found {text!r}"]) from None
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from entrypoint.edges.publish import StatusFiles
+    from entrypoint.terminal import overview
+
+    settings = _settings()
+    found = StatusFiles(settings.run_dir).read()
+    if found is None:
+        hint = "is `certfront run` running with the same CERTFRONT_RUN_DIR?"
+        return _fail(f"there is no status in {settings.run_dir}", [hint], 1)
+    print(json.dumps(found, indent=1, ensure_ascii=False) if arguments.json else overview(found))
+    return 0
+
+
+def _refresh(arguments: argparse.Namespace) -> int:
+    from entrypoint.core.model import Outcome
+    from entrypoint.edges import control
+    from entrypoint.terminal import certificate
+
+    settings = _settings()
+    names = [_name(name) for name in arguments.name]
+    # A reload of many encrypted keys takes minutes; whoever waits can press Ctrl-C.
+    found = control.refresh(settings.run_dir, names, force=arguments.force, timeout=600)
+    if not found:
+        return _fail(f"no certificate is kept for {', '.join(names) or 'any name'}", ["see `certfront status`"], 1)
+    for entry in found:
+        print(certificate(entry))
+    return 0 if all(Outcome(entry["outcome"]).good for entry in found) else 1
+
+
+def _render(_: argparse.Namespace) -> int:
+    from entrypoint.boot import stored_plan
+    from entrypoint.edges import nginx, source
+    from entrypoint.edges.generations import Generations
+
+    settings = _settings()
+    facts, _warnings = source.facts(nginx.version(nginx.binary(settings.nginx_bin)), settings.run_dir)
+    generations = Generations(settings.state_dir)
+    plan = stored_plan(settings, facts, generations)
+    current = generations.current()
+    for path, text in plan.texts(current.number if current else 1).items():
+        print(f"# configuration file {path}:\n{text}")
+    return 0
+
+
+def _health(arguments: argparse.Namespace) -> int:
+    from entrypoint.edges import nginx
+
+    path = "/readyz" if arguments.ready else "/healthz"
+    code, text = nginx.ask(_settings().status_port, path)
+    print(text.strip() or f"status {code}", file=sys.stdout if code == 200 else sys.stderr)
+    return 0 if code == 200 else 1
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from entrypoint.demo import tour
+
+    return tour.run(stay=not arguments.exit)
+
+
+def _demo_certmgr(arguments: argparse.Namespace) -> int:
+    from entrypoint.demo import cli_certmgr
+
+    return cli_certmgr.run(arguments)
+
+
+def _not_yet(arguments: argparse.Namespace) -> int:
+    return _fail(f"`certfront {arguments.command}` is not yet in this version", [], 1)
+
+
+def _endpoint(text: str) -> Endpoint:
+    try:
+        return parse_endpoint(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected {error}, found {text!r}") from None
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="certfront",
+        description="NGINX that fetches its certificates from HCL Domino CertMgr and keeps serving, whatever happens.",
+    )
+    parser.add_argument("--version", action="version", version=f"certfront {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, call: Command, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        command.set_defaults(call=call)
+        return command
+
+    add("run", _run, "boot and supervise NGINX and the agent (the container's default)")
+    add("agent", _agent, "the agent's process, as `run` starts it")
+    add("check", _not_yet, "dry run of settings, key, CertMgr and configuration (not yet in this version)")
+    command = add("fetch", _fetch, "print the chain that CertMgr presents for a name as PEM, leaf first")
+    command.add_argument("name", metavar="NAME", help="the name to ask for by SNI")
+    command.add_argument("--certmgr", type=_endpoint, metavar="HOST[:PORT]", help="instead of CERTMGR_HOST")
+    command.add_argument("--key-type", type=KeyType, choices=list(KeyType), help="offer this kind of certificate only")
+    command = add("status", _status, "say what is served, since when, until when, and how the last check went")
+    command.add_argument("--json", action="store_true", help="print status.json")
+    command = add("refresh", _refresh, "check now, wait, and report the outcome")
+    command.add_argument("name", metavar="NAME", nargs="*", help="only these certificates")
+    command.add_argument("--force", action="store_true", help="accept an older certificate than the one served")
+    add("render", _render, "print the configuration that would run, with what is commented out and why")
+    add("import", _not_yet, "vet and install a key or chain from a file (not yet in this version)")
+    command = add("health", _health, "exit with 0 if NGINX serves and the agent is alive, otherwise with 1")
+    command.add_argument("--ready", action="store_true", help="only once every certificate is served")
+    command = add("demo", _demo, "a guided tour on loopback with a stand-in CertMgr")
+    command.add_argument("--exit", action="store_true", help="end after the tour, with 1 if a step failed")
+    command = add("demo-certmgr", _demo_certmgr, "the stand-in CertMgr alone")
+    if "demo-certmgr" in argv[:1] or "_ARGCOMPLETE" in os.environ:
+        from entrypoint.demo import cli_certmgr
+
+        cli_certmgr.add_arguments(command)
+    return parser

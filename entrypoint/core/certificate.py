@@ -1,0 +1,154 @@
+"""One certificate read: what people ask of it, and what is odd about it. Pure: DER in, values out."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
+
+from entrypoint.core.model import CertificateInfo, KeyType, Outcome, Refused
+from entrypoint.core.names import ip_text
+
+_E = TypeVar("_E", bound=x509.ExtensionType)
+
+# What cryptography raises, often lazily, for certificates that break the rules.
+ODD = (
+    *(ValueError, TypeError, OverflowError, UnsupportedAlgorithm, x509.InvalidVersion),
+    *(x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+)
+
+
+def describe(der: bytes) -> CertificateInfo:
+    """Return what people ask of a certificate; raises Refused (malformed) for what does not parse.
+
+    ``names`` are the SAN's dNSNames and IP addresses, the CN only where there is no SAN. A key that is
+    not understood leaves ``spki`` empty and ``key_type`` None. Control characters come out escaped.
+    """
+    return info_of(parse(der))
+
+
+def parse(der: bytes) -> x509.Certificate:
+    """The certificate in ``der``. Raises Refused (malformed)."""
+    with _without_warnings():
+        try:
+            cert = x509.load_der_x509_certificate(der)
+            _ = cert.subject, cert.issuer  # parsed lazily: whatever fails, fails here
+        except ODD as error:
+            raise Refused(Outcome.MALFORMED, f"it is no X.509 certificate: {reason(error)}") from None
+    return cert
+
+
+def parse_all(ders: Iterable[bytes]) -> tuple[list[x509.Certificate], str]:
+    """Return the certificates, each once, and a sentence on those that do not parse."""
+    certs, faults = [], []
+    for number, der in enumerate(dict.fromkeys(ders), start=1):
+        try:
+            certs.append(parse(der))
+        except Refused as refused:
+            faults.append(f"certificate {number} of the answer does not parse: {refused}")
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return certs, "".join(faults[:1]) + more
+
+
+def info_of(cert: x509.Certificate) -> CertificateInfo:
+    """As `describe`, of a parsed certificate."""
+    key_type, spki = public_key(cert)
+    return CertificateInfo(
+        names=_names(cert),
+        subject=dn(cert.subject),
+        issuer=dn(cert.issuer),
+        serial=_serial(cert),
+        fingerprint_sha256=hashlib.sha256(cert.public_bytes(Encoding.DER)).hexdigest(),
+        key_type=key_type,
+        spki=spki,
+        not_before=cert.not_valid_before_utc,
+        not_after=cert.not_valid_after_utc,
+    )
+
+
+def public_key(cert: x509.Certificate) -> tuple[KeyType | None, bytes]:
+    """Return type and SubjectPublicKeyInfo, encoded anew so that equal keys are equal bytes."""
+    try:
+        key = cert.public_key()
+        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except ODD:
+        return None, b""
+    if isinstance(key, rsa.RSAPublicKey):
+        return KeyType.RSA, spki
+    return (KeyType.ECDSA if isinstance(key, ec.EllipticCurvePublicKey) else None), spki
+
+
+def _names(cert: x509.Certificate) -> tuple[str, ...]:
+    san = extension(cert, x509.SubjectAlternativeName)
+    if san is None:
+        found = [str(name.value) for name in cert.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    else:  # an address spelt as a dNSName is no address (RFC 9525, section 4.1)
+        found = [name for name in san.get_values_for_type(x509.DNSName) if ip_text(name) is None]
+        found += [str(address) for address in san.get_values_for_type(x509.IPAddress)]
+    return tuple(dict.fromkeys(_clean(name.lower()) for name in found))
+
+
+def extension(cert: x509.Certificate, kind: type[_E]) -> _E | None:
+    """The extension's value, None where it is absent or does not parse."""
+    try:
+        return cert.extensions.get_extension_for_class(kind).value
+    except (x509.ExtensionNotFound, *ODD):
+        return None
+
+
+def extensions_fault(cert: x509.Certificate) -> str:
+    """Why the extensions do not parse; empty where they do."""
+    try:
+        _ = cert.extensions
+    except ODD as error:
+        return reason(error)
+    return ""
+
+
+def _serial(cert: x509.Certificate) -> str:
+    with _without_warnings():
+        number = cert.serial_number
+    digits = abs(number).to_bytes(max(1, (number.bit_length() + 7) // 8), "big").hex(":").upper()
+    return f"-{digits}" if number < 0 else digits
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Silence cryptography about serial numbers below 1: they are not ours to judge."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def dn(name: x509.Name) -> str:
+    """A distinguished name (RFC 4514), fit for a log."""
+    return _clean(name.rfc4514_string())
+
+
+def _clean(text: str) -> str:
+    """Escape what could forge a line of a log or of a configuration: names are the other side's choice."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+
+
+def reason(error: BaseException) -> str:
+    """What a library's exception says, fit for a log."""
+    text = str(error).removeprefix("validation failed: ").removeprefix("candidates exhausted: ")
+    return _clean(text) or type(error).__name__
+
+
+def signature_fault(cert: x509.Certificate) -> str:
+    """What is too weak or unknown about how it is signed; empty where nothing is."""
+    try:
+        digest = cert.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return f"signed with an unknown algorithm, {cert.signature_algorithm_oid.dotted_string}"
+    weak = digest is not None and digest.name in ("md5", "sha1")
+    return f"signed with {digest.name.upper()}, SHA-256 or better expected" if digest and weak else ""

@@ -1,0 +1,125 @@
+"""The words that every other module speaks: outcomes, states, keys, chains and verdicts.
+
+All values are frozen. Nothing here holds a secret that ``repr`` would print.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+class KeyType(enum.StrEnum):
+    """The public key algorithms that a TLS server certificate of Domino's can have."""
+
+    RSA = "rsa"
+    ECDSA = "ecdsa"
+
+
+class Outcome(enum.StrEnum):
+    """How one check of one certificate ended: the vocabulary of logs, status, commands and tests."""
+
+    INSTALLED = "installed"
+    UNCHANGED = "unchanged"
+    UNREACHABLE = "unreachable"
+    NOT_TLS = "not-tls"
+    HANDSHAKE_FAILED = "handshake-failed"
+    NO_CERTIFICATE = "no-certificate"
+    WRONG_NAME = "wrong-name"
+    KEY_MISMATCH = "key-mismatch"
+    KEY_TYPE_MISMATCH = "key-type-mismatch"
+    NOT_NEWER = "not-newer"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not-yet-valid"
+    BROKEN_CHAIN = "broken-chain"
+    UNTRUSTED = "untrusted"
+    MALFORMED = "malformed"
+    KEY_MISSING = "key-missing"
+    KEY_UNREADABLE = "key-unreadable"
+    WRONG_PASSWORD = "wrong-password"  # an outcome's name, not a password
+    CONFIG_REJECTED = "config-rejected"
+    RELOAD_FAILED = "reload-failed"
+    NOT_SERVED = "not-served"
+
+    @property
+    def good(self) -> bool:
+        """Whether what should be served is served."""
+        return self in (Outcome.INSTALLED, Outcome.UNCHANGED)
+
+
+class State(enum.StrEnum):
+    """What a visitor of the site would see, in one word."""
+
+    PENDING = "pending"
+    SERVING = "serving"
+    STALE = "stale"
+    EXPIRING = "expiring"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One reason why something cannot be used: what was found, and what to do about it."""
+
+    outcome: Outcome
+    detail: str
+    hint: str = ""
+
+
+class Refused(Exception):
+    """Raised by an edge where its neighbour's answer is a problem, not a value."""
+
+    def __init__(self, outcome: Outcome, detail: str, hint: str = "") -> None:
+        super().__init__(detail)
+        self.problem = Problem(outcome, detail, hint)
+
+
+@dataclass(frozen=True)
+class Key:
+    """A private key as given, and what is public of it.
+
+    ``pem`` is the file's content, encrypted if it was encrypted; ``spki`` is the DER encoding of
+    SubjectPublicKeyInfo (RFC 5280, section 4.1.2.7); ``password`` is the one that opened it.
+    """
+
+    key_type: KeyType
+    spki: bytes
+    pem: bytes = field(repr=False)
+    password: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class CertificateInfo:
+    """What people ask of a leaf certificate. Times are aware and in UTC."""
+
+    names: tuple[str, ...]
+    subject: str
+    issuer: str
+    serial: str
+    fingerprint_sha256: str
+    key_type: KeyType | None
+    spki: bytes = field(repr=False)
+    not_before: datetime
+    not_after: datetime
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A vetted chain, leaf first and without its root, each certificate as DER."""
+
+    ders: tuple[bytes, ...] = field(repr=False)
+    leaf: CertificateInfo
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What vetting found: the chain if it may be served, otherwise all that is wrong with it.
+
+    ``problems`` are ordered by weight: the first one's outcome is the verdict's. ``found`` is what
+    could be read of the leaf, also of a refused one.
+    """
+
+    chain: Chain | None
+    problems: tuple[Problem, ...] = ()
+    found: CertificateInfo | None = None

@@ -1,0 +1,42 @@
+"""PEM text (RFC 7468) and password files: what can be told without parsing certificates or keys."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+
+_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
+
+PRIVATE_KEY = re.compile(rb"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----(.*?)-----END \1-----", re.DOTALL)
+
+
+def is_encrypted(key_pem: bytes) -> bool:
+    """Whether the first private key is encrypted, by its PEM header (RFC 7468; RFC 1421, section 4.6.1)."""
+    block = PRIVATE_KEY.search(key_pem)
+    return block is not None and (block[1] == b"ENCRYPTED PRIVATE KEY" or b"Proc-Type: 4,ENCRYPTED" in block[2])
+
+
+def split_passwords(content: bytes) -> tuple[bytes, ...]:
+    """The passwords in a file, as NGINX reads ssl_password_file: one a line, empty ones skipped."""
+    return tuple(filter(None, (line.removesuffix(b"\r") for line in content.split(b"\n"))))
+
+
+def encode(ders: Iterable[bytes]) -> bytes:
+    """DER certificates as PEM, in the given order."""
+    return b"".join(_block(der) for der in ders)
+
+
+def _block(der: bytes) -> bytes:
+    text = base64.b64encode(der)
+    lines = b"\n".join(text[start : start + 64] for start in range(0, len(text), 64))
+    return b"-----BEGIN CERTIFICATE-----\n" + lines + b"\n-----END CERTIFICATE-----\n"
+
+
+def decode(pem: bytes) -> tuple[bytes, ...]:
+    """The certificates of a PEM text as DER; whatever else it holds is passed over."""
+    try:
+        return tuple(base64.b64decode(block, validate=False) for block in _BLOCK.findall(pem))
+    except binascii.Error:
+        return ()

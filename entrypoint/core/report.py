@@ -1,0 +1,159 @@
+"""What people and programs read: states, ``status.json``, and the blocks of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from entrypoint.core.model import CertificateInfo, KeyType, Outcome, Problem, State, Verdict
+from entrypoint.core.times import rfc3339
+
+_STALE_INTERVALS = 3
+_EXPIRING_PART = 5
+_CONNECTION = (Outcome.UNREACHABLE, Outcome.NOT_TLS, Outcome.HANDSHAKE_FAILED, Outcome.NO_CERTIFICATE)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One certificate as it stands: what is served, and how the last check went. Times are aware and in UTC."""
+
+    name: str
+    wanted: tuple[str, ...]
+    source: str = "certmgr"
+    key_type: KeyType | None = None
+    served: CertificateInfo | None = None
+    outcome: Outcome | None = None
+    detail: str = ""
+    hint: str = ""
+    certmgr: str = ""
+    checked_at: datetime | None = None
+    changed_at: datetime | None = None
+    next_check_at: datetime | None = None
+    failing_since: datetime | None = None
+    failures: int = 0
+
+
+def state(record: Record, now: datetime, interval: float) -> State:
+    """``interval`` in seconds. A date outweighs a failing source: it is what visitors will see."""
+    if record.served is None:
+        return State.PENDING
+    lifetime = record.served.not_after - record.served.not_before
+    left = record.served.not_after - now
+    if left <= timedelta(0):
+        return State.EXPIRED
+    if left < lifetime / _EXPIRING_PART:
+        return State.EXPIRING
+    failing = now - record.failing_since if record.failing_since else timedelta(0)
+    return State.STALE if failing > timedelta(seconds=_STALE_INTERVALS * interval) else State.SERVING
+
+
+def checked(record: Record, problem: Problem | None, good: Outcome, now: datetime) -> Record:
+    """The record after a check that ended with ``problem``, or else with ``good``."""
+    if problem is None:
+        since, failures, found = None, 0, Problem(good, "")
+    else:
+        since, failures, found = record.failing_since or now, record.failures + 1, problem
+    return replace(
+        record,
+        outcome=found.outcome,
+        detail=found.detail,
+        hint=found.hint,
+        checked_at=now,
+        failing_since=since,
+        failures=failures,
+    )
+
+
+def one_problem(verdict: Verdict) -> Problem | None:
+    """All that a verdict found, as one."""
+    return _joined(verdict.problems) if verdict.problems else None
+
+
+def of_several_hosts(problems: Iterable[tuple[str, Problem]]) -> tuple[str, Problem]:
+    """The problem to name when every host failed: a certificate that came back says more than a host that did not."""
+    ordered = sorted(problems, key=lambda item: item[1].outcome in _CONNECTION)
+    host, first = ordered[0]
+    others = "".join(f"; {other}: {problem.outcome}: {problem.detail}" for other, problem in ordered[1:])
+    return host, Problem(first.outcome, first.detail + others, first.hint)
+
+
+def _joined(problems: tuple[Problem, ...]) -> Problem:
+    details = "; ".join(problem.detail for problem in problems)
+    hints = " ".join(dict.fromkeys(problem.hint for problem in problems if problem.hint))
+    return Problem(problems[0].outcome, details, hints)
+
+
+def status(
+    records: Iterable[Record], *, generation: int, nginx: Mapping[str, Any], now: datetime, interval: float
+) -> dict[str, Any]:
+    """The schema of ``/status.json``."""
+    return {
+        "generation": generation,
+        "updated_at": rfc3339(now),
+        "nginx": dict(nginx),
+        "certificates": [_certificate(record, now, interval) for record in records],
+    }
+
+
+def _certificate(record: Record, now: datetime, interval: float) -> dict[str, Any]:
+    served = record.served
+    return {
+        "name": record.name,
+        "names": list(served.names if served else record.wanted),
+        "key_type": record.key_type,
+        "state": state(record, now, interval),
+        "outcome": record.outcome,
+        "detail": record.detail,
+        "hint": record.hint,
+        "source": record.source,
+        "certmgr": record.certmgr,
+        "fingerprint_sha256": served.fingerprint_sha256 if served else None,
+        "serial": served.serial if served else None,
+        "issuer": served.issuer if served else None,
+        "not_before": rfc3339(served.not_before) if served else None,
+        "not_after": rfc3339(served.not_after) if served else None,
+        "days_left": round((served.not_after - now) / timedelta(days=1), 1) if served else None,
+        "last_checked_at": _time(record.checked_at),
+        "last_changed_at": _time(record.changed_at),
+        "next_check_at": _time(record.next_check_at),
+    }
+
+
+def not_ready(records: Iterable[Record]) -> str:
+    """Why ``/readyz`` says 503, a line for each certificate that is not served; empty where all are."""
+    found = list(records)
+    if not found:
+        return "no site: SERVER_NAME is not set"
+    missing = [record for record in found if record.served is None]
+    return "\n".join(f"{record.name}: {record.outcome or 'pending'}: {record.detail}" for record in missing)
+
+
+def change(record: Record, old: CertificateInfo | None, new: CertificateInfo) -> str:
+    """The block of a change: what was served, what is."""
+    kind = f" ({record.key_type})" if record.key_type else ""
+    return "\n".join([f"{record.name}{kind}: new certificate", *_block("old", old), *_block("new", new)])
+
+
+def refusal(record: Record, found: CertificateInfo | None) -> str:
+    """The block of a refusal: why, what is served on, and what came back."""
+    lines = [f"{record.name}: {record.outcome}: {record.detail}"]
+    lines += [f"  hint: {record.hint}"] if record.hint else []
+    lines += _block("served", record.served) if record.served else ["  served: nothing yet"]
+    return "\n".join(lines + (_block("refused", found) if found else []))
+
+
+def _block(title: str, info: CertificateInfo | None) -> list[str]:
+    if info is None:
+        return [f"  {title}: none"]
+    return [
+        f"  {title}: {', '.join(info.names)}",
+        f"    subject {info.subject or '(empty)'}; issuer {info.issuer}",
+        f"    valid {rfc3339(info.not_before)} to {rfc3339(info.not_after)}",
+        f"    SHA-256 {info.fingerprint_sha256}; serial {info.serial}",
+    ]
+
+
+def _time(moment: datetime | None) -> str | None:
+    return rfc3339(moment) if moment else None

@@ -1,0 +1,195 @@
+"""Whether a chain may be served: certificates, key, names, roots and the time in, one verdict out.
+
+Pure: no I/O and no clock. Certificates come as DER, in whatever order and company they were sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from entrypoint.core.certificate import ODD, dn, extension, extensions_fault, info_of, parse_all, signature_fault
+from entrypoint.core.chain import Path, choose_leaf, is_root, link, to_ders, trust
+from entrypoint.core.model import CertificateInfo, Chain, Key, Outcome, Problem, Verdict
+from entrypoint.core.names import covers
+from entrypoint.core.times import rfc3339
+
+DEFAULT_CERTIFICATE = (
+    "CertMgr returned its default certificate: is this server listed in 'Servers with access' of the "
+    "TLS Credentials, is SNI enabled, and is the name spelt as in the TLS Credentials?"
+)
+_CURVES = ("secp256r1", "secp384r1", "secp521r1")
+_WEIGHTS = (
+    *(Outcome.MALFORMED, Outcome.NO_CERTIFICATE, Outcome.WRONG_NAME, Outcome.KEY_TYPE_MISMATCH),
+    *(Outcome.KEY_MISMATCH, Outcome.EXPIRED, Outcome.NOT_YET_VALID, Outcome.BROKEN_CHAIN),
+    *(Outcome.UNTRUSTED, Outcome.NOT_NEWER),
+)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """All that the checks look at; ``distrust`` says why no trusted root vouches for the path."""
+
+    path: Path
+    info: CertificateInfo
+    key: Key
+    wanted: Sequence[str]
+    asked: str
+    now: datetime
+    served: CertificateInfo | None
+    unparsed: str
+    distrust: str
+
+
+def vet(  # noqa: PLR0913 - all of it decides, and callers name each
+    ders: Sequence[bytes],
+    *,
+    key: Key,
+    wanted: Sequence[str],
+    now: datetime,
+    served: CertificateInfo | None = None,
+    roots: Sequence[x509.Certificate] | None = None,
+    asked: str = "",
+    force: bool = False,
+) -> Verdict:
+    """Decide whether the chain in ``ders`` may be served with ``key`` for the ``wanted`` names (A-labels).
+
+    ``now`` is aware. ``served`` is the leaf that is live, and ``force`` lets an older one pass. Where
+    ``roots`` is not None, the chain must lead to one of them. ``asked`` is the name that was sent by SNI.
+    Raises nothing for what the other side sent: the verdict names everything that is wrong with it.
+    """
+    certs, unparsed = parse_all(ders)
+    if not certs:
+        empty = Problem(Outcome.NO_CERTIFICATE, "the answer holds no certificate")
+        return _refuse([Problem(Outcome.MALFORMED, unparsed) if unparsed else empty])
+    leaf = choose_leaf(certs, key.spki)
+    info = info_of(leaf)
+    if fault := extensions_fault(leaf):
+        return _refuse([Problem(Outcome.MALFORMED, f"the certificate's extensions do not parse: {fault}")], info)
+    path, distrust = trust(link(certs, leaf, now), certs, roots, now)
+    served = None if force else served
+    problems = list(_problems(_Case(path, info, key, wanted, asked, now, served, unparsed, distrust)))
+    return _refuse(problems, info) if problems else Verdict(Chain(to_ders(path), info), (), info)
+
+
+def _refuse(problems: Iterable[Problem], found: CertificateInfo | None = None) -> Verdict:
+    return Verdict(None, tuple(sorted(problems, key=lambda problem: _WEIGHTS.index(problem.outcome))), found)
+
+
+def _problems(case: _Case) -> Iterator[Problem]:
+    missing = [name for name in case.wanted if not any(covers(found, name) for found in case.info.names)]
+    if case.unparsed and (case.path.fault or case.info.spki != case.key.spki):
+        yield Problem(Outcome.MALFORMED, case.unparsed)
+    if missing:
+        yield _wrong_name(case, missing)
+    if missing and len(missing) == len(case.wanted):
+        return  # somebody else's certificate: what else is wrong with it concerns nobody here
+    if not missing:
+        yield from _key_problems(case)
+    for cert in case.path.certs:
+        yield from _date_problems(case, cert)
+    if case.path.fault:
+        hint = "put the complete chain into the TLS Credentials document: the leaf, then every intermediate"
+        yield Problem(Outcome.BROKEN_CHAIN, f"the chain is broken: {case.path.fault}", hint)
+    yield from _trust_problems(case)
+    yield from _age_problems(case)
+
+
+def _wrong_name(case: _Case, missing: Sequence[str]) -> Problem:
+    asked = f"asked for {case.asked}, " if case.asked else ""
+    detail = f"{asked}got a certificate for {_listed(case.info.names)}; missing: {_listed(missing)}"
+    if len(missing) < len(case.wanted):
+        hint = "the certificate lacks names: add them to the TLS Credentials or take them out of SERVER_NAME"
+    else:
+        hint = DEFAULT_CERTIFICATE
+    return Problem(Outcome.WRONG_NAME, detail, hint)
+
+
+def _key_problems(case: _Case) -> Iterator[Problem]:
+    info, key = case.info, case.key
+    if info.key_type is not key.key_type:
+        found = info.key_type.upper() if info.key_type else "neither an RSA nor an ECDSA"
+        detail = f"the certificate's key is {found}, the private key is {key.key_type.upper()}"
+        hint = "export the key that belongs to this certificate, or ask for the certificate of the key's type"
+        yield Problem(Outcome.KEY_TYPE_MISMATCH, detail, hint)
+    elif info.spki != key.spki:
+        found, ours = (hashlib.sha256(spki).hexdigest()[:16] for spki in (info.spki, key.spki))
+        detail = f"the certificate has another public key (SHA-256 {found}…) than the private key ({ours}…)"
+        hint = "CertMgr has a new key: export it from the TLS Credentials document and replace the key file"
+        yield Problem(Outcome.KEY_MISMATCH, detail, hint)
+
+
+def _date_problems(case: _Case, cert: x509.Certificate) -> Iterator[Problem]:
+    start, end = cert.not_valid_before_utc, cert.not_valid_after_utc
+    facts = f"valid from {rfc3339(start)} to {rfc3339(end)}; this machine's clock says {rfc3339(case.now)}"
+    if case.now > end:
+        hint = "renew it in CertMgr; if the dates are right, correct this machine's clock"
+        yield Problem(Outcome.EXPIRED, f"{_title(case, cert)} has expired: {facts}", hint)
+    elif case.now < start:
+        hint = "wait, or correct this machine's clock"
+        yield Problem(Outcome.NOT_YET_VALID, f"{_title(case, cert)} is not valid yet: {facts}", hint)
+
+
+def _trust_problems(case: _Case) -> Iterator[Problem]:
+    for cert in case.path.certs:
+        for fault in (*_cert_faults(cert), *_role_faults(cert, is_leaf=cert is case.path.certs[0])):
+            hint = "have it issued anew, in a form that browsers accept"
+            yield Problem(Outcome.UNTRUSTED, f"{_title(case, cert)}: {fault}", hint)
+    if case.distrust and not case.path.fault:  # of a broken chain, nobody can say
+        top = dn(case.path.certs[-1].issuer)
+        detail = f"no trusted root vouches for the chain, which ends at {top} ({case.distrust})"
+        yield Problem(Outcome.UNTRUSTED, detail, "put the root of this CA into TRUSTED_ROOTS_FILE")
+
+
+def _cert_faults(cert: x509.Certificate) -> Iterator[str]:
+    try:
+        key = cert.public_key()
+    except ODD:
+        key = None
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < 2048:
+        yield f"RSA key of {key.key_size} bits, at least 2048 expected"
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in _CURVES:
+        yield f"key on the curve {key.curve.name}, P-256, P-384 or P-521 expected"
+    if not is_root(cert) and (fault := signature_fault(cert)):
+        yield fault
+
+
+def _role_faults(cert: x509.Certificate, *, is_leaf: bool) -> Iterator[str]:
+    constraints = extension(cert, x509.BasicConstraints)
+    is_ca = constraints is not None and constraints.ca
+    if not is_leaf:
+        yield from () if is_ca else ("it issued another one, but is no CA certificate",)
+        return
+    if is_ca and not is_root(cert):
+        yield "a CA certificate, one for a server expected"
+    usages = extension(cert, x509.ExtendedKeyUsage)
+    if usages is not None and not {
+        ExtendedKeyUsageOID.SERVER_AUTH,
+        ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+    } & set(usages):
+        yield f"not for TLS servers: extended key usage is {', '.join(use._name for use in usages)}"
+
+
+def _age_problems(case: _Case) -> Iterator[Problem]:
+    new, old = case.info, case.served
+    if old is None or old.spki != case.key.spki:
+        return  # the live one belongs to another key: there is nothing to be older than
+    if (new.not_before, new.not_after) < (old.not_before, old.not_after):
+        terms = (f"{rfc3339(each.not_before)} to {rfc3339(each.not_after)}" for each in (new, old))
+        detail = "it is valid from {}, the one served from {}: it is older".format(*terms)
+        yield Problem(Outcome.NOT_NEWER, detail, "a stale replica answered; `certfront refresh --force` passes it")
+
+
+def _title(case: _Case, cert: x509.Certificate) -> str:
+    return "the certificate" if cert is case.path.certs[0] else f"the intermediate {dn(cert.subject)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return (", ".join(names[:10]) or "no name at all") + more

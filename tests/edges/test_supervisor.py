@@ -1,0 +1,301 @@
+"""supervisord as it runs in the container: real processes and signals, a real NGINX, an agent that notes things."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from entrypoint.edges.rpc import Supervisord
+from tests.faults import rig
+
+RUN = """
+import pathlib, sys
+from entrypoint import log
+from entrypoint.edges import supervisor
+log.setup("text", "info")
+run_dir, nginx, config, agent = sys.argv[1:]
+command = [nginx, "-e", "stderr", "-c", config]
+path = supervisor.write_config(pathlib.Path(run_dir), command, [sys.executable, agent, run_dir])
+sys.exit(supervisor.run(path))
+"""
+AGENT = """
+import os, pathlib, signal, sys
+folder = pathlib.Path(sys.argv[1])
+def note(text):
+    with (folder / "notes.txt").open("a") as file:
+        file.write(text + "\\n")
+signal.signal(signal.SIGHUP, lambda *_: note("HUP"))
+open_files = sorted(int(name) for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}"))
+note(f"start {os.getpid()} {os.readlink('/proc/self/fd/0')} {open_files}")
+if (folder / "crash").exists():
+    sys.exit(3)
+os.write(1, b"raw \\xff\\x00 \\r out %s" + b"x" * 70000 + b" no end")
+os.write(2, b"raw \\xfe err\\n")
+note("ready")
+while True:
+    signal.pause()
+"""
+SITE = """
+daemon off;
+worker_processes 2;
+pid {folder}/nginx.pid;
+error_log stderr notice;
+events {{ }}
+http {{
+    access_log off;
+    server {{ listen 127.0.0.1:{port}; return 200 "served\\n"; }}
+}}
+"""
+
+
+class Running:
+    """supervisord, and what there is to see of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, (self.port,) = folder, rig.free_ports(1)
+        self.config = folder / "nginx.conf"
+        self.config.write_text(SITE.format(folder=folder, port=self.port))
+        (folder / "agent.py").write_text(AGENT)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.seen: set[psutil.Process] = set()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        arguments = (str(self.folder), rig.NEW, str(self.config), str(self.folder / "agent.py"))
+        with (self.folder / "out").open("wb") as out, (self.folder / "err").open("wb") as err:
+            self.process = subprocess.Popen(
+                rig.python(RUN, *arguments),
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=err,
+                cwd=self.folder,
+                env=rig.python_environment(),
+                start_new_session=True,
+            )
+        return self.process
+
+    def up(self) -> subprocess.Popen[bytes]:
+        """Start, and wait until both children are there."""
+        process = self.start()
+        rig.wait_for("NGINX answers", lambda: rig.accepts(self.port) or self.ended())
+        rig.wait_for("the agent is ready", lambda: "ready" in self.notes() or self.ended())
+        assert process.poll() is None, self.text("err")
+        return process
+
+    def ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+    def notes(self) -> list[str]:
+        path = self.folder / "notes.txt"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def text(self, name: str) -> str:
+        return (self.folder / name).read_bytes().decode("latin-1")
+
+    def agent(self) -> int:
+        """The agent's process number, as it noted it last."""
+        return [int(note.split()[1]) for note in self.notes() if note.startswith("start ")][-1]
+
+    def master(self) -> psutil.Process:
+        assert self.process
+        children = psutil.Process(self.process.pid).children()
+        (found,) = [child for child in children if child.name() == "nginx"]
+        return found
+
+    def everything(self) -> set[psutil.Process]:
+        """All processes so far, those that ended included."""
+        assert self.process
+        with suppress(psutil.NoSuchProcess):
+            root = psutil.Process(self.process.pid)
+            self.seen |= {root, *root.children(recursive=True)}
+        return self.seen
+
+    def stop(self) -> None:
+        if self.process is None:
+            return
+        for process in self.everything():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait()
+        assert self.process.stdin
+        self.process.stdin.close()
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    found = Running(tmp_path)
+    yield found
+    found.stop()
+
+
+def _gone(processes: set[psutil.Process]) -> bool:
+    return not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in _known(processes))
+
+
+def _known(processes: set[psutil.Process]) -> Iterator[psutil.Process]:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.status()
+            yield process
+
+
+def test_nginx_comes_first(running: Running) -> None:
+    """NGINX is started before the agent, and without the second that stock supervisord lets pass first."""
+    delays = []
+    for _ in range(5):  # a busy machine may be late now and then; a poll of a second is always
+        process = running.up()
+        began, master = psutil.Process(process.pid).create_time(), running.master()
+        assert master.create_time() <= psutil.Process(running.agent()).create_time()
+        assert master.pid < running.agent() or master.create_time() < psutil.Process(running.agent()).create_time()
+        delays.append(master.create_time() - began)
+        running.stop()
+        (running.folder / "notes.txt").unlink()
+        if delays[-1] < 0.9:
+            return
+    pytest.fail(f"NGINX was started after {delays} s")
+
+
+def test_hup_is_the_agents(running: Running) -> None:
+    """SIGHUP reaches the agent, once for each, and leaves NGINX and its workers as they are."""
+    process = running.up()
+    master = running.master()
+    before = {master, *master.children()}
+    for count in (1, 2, 3):
+        process.send_signal(signal.SIGHUP)
+        rig.wait_for("the agent's HUP", lambda count=count: running.notes().count("HUP") == count)  # type: ignore[misc]
+    assert {running.master(), *running.master().children()} == before
+    assert "reconfiguring" not in running.text("err")
+    assert process.poll() is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT, signal.SIGINT])
+def test_stop(running: Running, number: signal.Signals) -> None:
+    """Each way of stopping ends everything, with status 0."""
+    process = running.up()
+    processes = running.everything()
+    process.send_signal(number)
+    assert process.wait(60) == 0
+    assert _gone(processes)
+    assert not rig.accepts(running.port)
+    assert "gracefully shutting down" in running.text("err")  # NGINX lets requests in flight end
+
+
+def test_agent_crashes(running: Running) -> None:
+    """A killed agent comes back, and NGINX does not notice."""
+    process = running.up()
+    master = running.master()
+    before = {master, *master.children()}
+    for _ in range(2):
+        pid = running.agent()
+        psutil.Process(pid).kill()
+        rig.wait_for("another agent", lambda pid=pid: running.agent() != pid)  # type: ignore[misc]
+    assert {running.master(), *running.master().children()} == before
+    assert process.poll() is None
+
+
+def test_agent_that_never_starts(running: Running) -> None:
+    """An agent that ends at once is tried again and again, and NGINX serves meanwhile."""
+    (running.folder / "crash").touch()
+    process = running.start()
+    rig.wait_for("four tries", lambda: len(running.notes()) >= 4, seconds=60)
+    assert rig.accepts(running.port)
+    assert process.poll() is None
+    (running.folder / "crash").unlink()
+    rig.wait_for("a good one", lambda: "ready" in running.notes(), seconds=60)
+
+
+def test_nginx_killed(running: Running) -> None:
+    """A killed master comes back; its orphaned workers, which keep the port, are ended before."""
+    running.up()
+    master, agent = running.master(), running.agent()
+    orphans = master.children()
+    assert len(orphans) == 2
+    master.kill()
+    psutil.wait_procs(orphans, timeout=30)
+    assert _gone(set(orphans))
+    rig.wait_for("another NGINX", lambda: _answers(running) and running.master() != master)
+    assert len(running.master().children()) == 2
+    assert running.agent() == agent
+
+
+def _answers(running: Running) -> bool:
+    return rig.accepts(running.port) and len(running.everything()) > 0
+
+
+def test_nginx_fails_for_good(running: Running) -> None:
+    """An NGINX that cannot be kept running ends the whole with status 1, and the reason is in the log."""
+    running.config.write_text("bogus;\n")
+    process = running.start()
+    assert process.wait(90) == 1
+    assert _gone(running.everything())
+    assert 'unknown directive "bogus"' in running.text("err")
+    assert "NGINX cannot be kept running" in running.text("err")
+
+
+def test_killed(running: Running) -> None:
+    """`kill -9` of supervisord takes its children along."""
+    process = running.up()
+    processes = running.everything()
+    process.kill()
+    process.wait()
+    rig.wait_for("all are gone", lambda: _gone(processes))
+    rig.wait_for("the port is free", lambda: not rig.accepts(running.port))
+
+
+def test_output(running: Running) -> None:
+    """The children's output comes out as it went in: any bytes, any length, on the stream that it went to."""
+    running.up()
+    assert running.text("out") == "raw \xff\x00 \r out %s" + "x" * 70000 + " no end"
+    assert "raw \xfe err\n" in running.text("err")
+    assert "start worker process" in running.text("err")
+
+
+def test_input_and_descriptors(running: Running) -> None:
+    """A child reads nothing from our standard input, and inherits no descriptor of ours."""
+    running.up()
+    for line in running.notes():
+        if line.startswith("start "):
+            assert line.endswith(" /dev/null [0, 1, 2]")
+    links = {str(Path(f"/proc/{running.master().pid}/fd/0").readlink())}
+    assert links == {"/dev/null"}
+
+
+def test_rpc(running: Running) -> None:
+    """The agent's call over the socket makes NGINX, and only NGINX, read its configuration anew."""
+    running.up()
+    before = running.master().children()
+    running.config.write_text(running.config.read_text().replace("served", "anew"))
+    Supervisord(running.folder).reload_nginx()
+    rig.wait_for("new workers", lambda: not set(before) & set(running.master().children()))
+    assert "HUP" not in running.notes()
+    assert (running.folder / "supervisor.sock").stat().st_mode & 0o777 == 0o600
+
+
+def test_odd_paths(tmp_path: Path) -> None:
+    """Characters that mean something to supervisord reach the children as they are."""
+    folder = tmp_path / "odd%s%(x)s#,path"
+    folder.mkdir()
+    running = Running(folder)
+    try:
+        running.up()
+        assert rig.accepts(running.port)
+    finally:
+        running.stop()
+
+
+def test_signals_in_a_row(running: Running) -> None:
+    """Many signals at once are all heard: the agent's HUPs first, then the end."""
+    process = running.up()
+    for _ in range(20):
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.001)  # signals of one kind that are pending together are one
+    rig.wait_for("a HUP", lambda: "HUP" in running.notes())
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0

@@ -1,0 +1,70 @@
+"""`kill -9` of the agent at every step of its cycle: NGINX can be started at each point, the next start converges."""
+
+from __future__ import annotations
+
+import pytest
+
+from entrypoint.demo.stage import NAME, fingerprint
+from entrypoint.edges import nginx
+from tests.faults import rig
+from tests.faults.stages import STEPS, Front
+
+
+def _check_the_point(front: Front) -> None:
+    """What must hold whenever the agent is dead."""
+    current = front.disk().current()
+    assert current is not None
+    nginx.test(rig.NEW, current.config)
+    nginx.test(rig.NEW, front.disk().config)
+    front.pairs()
+    assert nginx.generation(front.status_port) is not None
+
+
+def _check_the_end(front: Front, wanted: str) -> None:
+    """What must hold when all is done again."""
+    front.until("the wanted certificate", lambda: front.served() == wanted)
+    front.until("a settled status", lambda: front.status().get("fingerprint_sha256") == wanted)
+    front.until("what runs is what was proved", lambda: _settled(front))
+    assert front.pairs() >= 1
+    assert front.status()["state"] == "serving"
+    assert "Traceback" not in front.log()
+
+
+def _settled(front: Front) -> bool:
+    current, verified = front.disk().current(), front.disk().verified()
+    numbers = {current.number if current else 0, verified.number if verified else 0}
+    return numbers == {nginx.generation(front.status_port)}
+
+
+@pytest.mark.parametrize(("when", "how"), [("first", "container"), ("renewal", "agent")])
+@pytest.mark.parametrize("step", STEPS)
+def test_killed(step: str, when: str, how: str) -> None:
+    """Killed at this step, alone or with everything else, certfront ends up serving what CertMgr has."""
+    with Front() as front:
+        before = ""
+        if when == "renewal":
+            front.put(front.issued)
+            front.drive(step)
+            before = fingerprint(front.issued)
+            front.until("the first certificate", lambda: front.served() == before)
+            front.until("the first check's end", lambda: front.status().get("fingerprint_sha256") == before)
+            front.until("a verified generation", lambda: _settled(front))
+            front.mark("armed")
+            front.issued = front.authority.issue(NAME, key=front.issued.key)
+        else:
+            front.mark("armed")
+            front.drive(step)
+        front.put(front.issued)
+        wanted = fingerprint(front.issued)
+        front.until("the agent's death", lambda: front.marked("died"))
+        _check_the_point(front)
+        if when == "renewal":
+            assert front.served() in (before, wanted)
+        if how == "container":
+            front.kill()
+            front.start()
+        else:
+            front.mark("go")
+        _check_the_end(front, wanted)
+        if how == "container":
+            assert not [name for name in front.generations() if not name.isdigit()]

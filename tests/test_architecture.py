@@ -1,0 +1,257 @@
+"""Holds the direction of imports and the sizes of modules and functions, by reading the source.
+
+Every rule is a function from one module's name and source to a list of faults, so that it can be
+shown to fail on a made-up module.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "entrypoint"
+ROOT = Path(__file__).parent.parent / PACKAGE
+MODULES = {
+    ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(ROOT.rglob("*.py"))
+}
+
+# Which parts of the package a part may import, beside itself. `edges` are stricter: see below.
+ALLOWED: dict[str, set[str]] = {
+    "": set(),
+    "core": set(),
+    "log": set(),
+    "terminal": {"core"},
+    "settings": {"core"},
+    "sockets": set(),
+    "edges": {"core", "settings", "sockets"},
+    "look": {"core", "edges", "settings"},  # the first half of the agent's cycle
+    "rollout": {"core", "edges", "settings"},  # the second
+    "events": set(),
+    "agent": {"core", "edges", "events", "log", "look", "rollout", "settings"},
+    "boot": {"core", "edges", "log", "settings"},
+    "demo": {"agent", "boot", "cli", "core", "edges", "log", "settings", "terminal"},
+    "cli": {"agent", "boot", "core", "demo", "edges", "log", "settings", "terminal"},
+    "__main__": {"cli"},
+}
+
+# `core` takes the time, the files' contents and everything else as arguments.
+CORE_LIBRARIES = {"cryptography", "idna"}
+IMPURE = {
+    "_thread",
+    "asyncio",
+    "builtins",
+    "concurrent",
+    "fcntl",
+    "fileinput",
+    "getpass",
+    "glob",
+    "http",
+    "importlib",
+    "io",
+    "logging",
+    "multiprocessing",
+    "os",
+    "pathlib",
+    "select",
+    "selectors",
+    "shutil",
+    "signal",
+    "socket",
+    "socketserver",
+    "sqlite3",
+    "ssl",
+    "subprocess",
+    "sys",
+    "tempfile",
+    "threading",
+    "time",
+    "urllib.request",
+}
+IMPURE_BUILTINS = {"__import__", "breakpoint", "eval", "exec", "input", "open", "print"}
+CLOCKS = {"now", "today", "utcnow"}
+
+MODULE_LINES = 300
+FUNCTION_LINES = 40
+
+Rule = Callable[[str, str], list[str]]
+
+
+def _imports(module: str, source: str) -> Iterator[tuple[int, str]]:
+    """Yields the line and the full dotted name of everything that a module imports, wherever it does."""
+    package = module.split(".") if MODULES.get(module, Path()).name == "__init__.py" else module.split(".")[:-1]
+    tree = _WithoutStandardTypes().visit(ast.parse(source))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            base = ".".join([*above, node.module] if node.module else above)
+            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+
+
+class _WithoutStandardTypes(ast.NodeTransformer):
+    """A standard type that is imported for type checkers only (``Path``, say) does nothing at run time."""
+
+    def visit_If(self, node: ast.If) -> ast.If:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            ours = [part for part in node.body if PACKAGE in ast.unparse(part)]
+            node.body = ours or [ast.Pass()]
+        return node
+
+
+def _part(name: str) -> str:
+    """The part of the package that a dotted name belongs to: ``entrypoint.core.vet`` is in ``core``."""
+    return [*name.split("."), ""][1]
+
+
+def _within(name: str, packages: set[str]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def direction(module: str, source: str) -> list[str]:
+    """Imports run downwards only, as ALLOWED says."""
+    part = _part(module)
+    if part not in ALLOWED:
+        return [f"{module}: say in ALLOWED what {PACKAGE}.{part} may import"]
+    return [
+        f"{module}:{line}: {part or PACKAGE} must not import {name}"
+        for line, name in _imports(module, source)
+        if _within(name, {PACKAGE})
+        and _part(name) not in {part, "", "__version__"}
+        and _part(name) not in ALLOWED[part]
+    ]
+
+
+def edges_apart(module: str, source: str) -> list[str]:
+    """No edge imports another: what two edges share belongs into core, what joins them into agent."""
+    if _part(module) != "edges":
+        return []
+    own = ".".join(module.split(".")[:3])
+    return [
+        f"{module}:{line}: an edge must not import another, {name}"
+        for line, name in _imports(module, source)
+        if _within(name, {f"{PACKAGE}.edges"}) and not _within(name, {own})
+    ]
+
+
+def core_libraries(module: str, source: str) -> list[str]:
+    """Core imports no library that does I/O, reads the clock or the environment, or starts threads."""
+    if _part(module) != "core":
+        return []
+    known = (set(sys.stdlib_module_names) | CORE_LIBRARIES | {PACKAGE}) - IMPURE
+    return [
+        f"{module}:{line}: core must not import {name}"
+        for line, name in _imports(module, source)
+        if name.split(".")[0] not in known or _within(name, IMPURE)
+    ]
+
+
+def core_calls(module: str, source: str) -> list[str]:
+    """Core neither reads the clock nor does I/O with what needs no import."""
+    if _part(module) != "core":
+        return []
+    return [
+        f"{module}:{node.lineno}: core must not use {ast.unparse(node)}"
+        for node in ast.walk(ast.parse(source))
+        if (isinstance(node, ast.Name) and node.id in IMPURE_BUILTINS)
+        or (isinstance(node, ast.Attribute) and node.attr in CLOCKS and _is_date(node.value))
+    ]
+
+
+def _is_date(node: ast.expr) -> bool:
+    return ast.unparse(node).split(".")[-1] in {"date", "datetime"}
+
+
+def module_size(module: str, source: str) -> list[str]:
+    """A module that has outgrown its one sentence is two modules."""
+    lines = len(source.splitlines())
+    return [f"{module}: {lines} lines, at most {MODULE_LINES}"] if lines > MODULE_LINES else []
+
+
+def function_size(module: str, source: str) -> list[str]:
+    """A function is read in one look."""
+    return [
+        f"{module}:{node.lineno}: {node.name} has {lines} lines, at most {FUNCTION_LINES}"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > FUNCTION_LINES
+    ]
+
+
+RULES: list[Rule] = [direction, edges_apart, core_libraries, core_calls, module_size, function_size]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_package(rule: Rule) -> None:
+    """Every module of the package keeps every rule."""
+    assert MODULES
+    faults = [fault for module, path in MODULES.items() for fault in rule(module, path.read_text("utf-8"))]
+    assert not faults, "\n".join(faults)
+
+
+BAD: list[tuple[Rule, str, str]] = [
+    (direction, "core.vet", "from entrypoint.edges.keys import load"),
+    (direction, "core.vet", "from ..settings import Settings"),
+    (direction, "core.vet", "def late():\n    import entrypoint.agent"),
+    (direction, "settings", "from . import edges"),
+    (direction, "edges.keys", "from entrypoint import agent"),
+    (direction, "edges.keys", "import entrypoint.boot as boot"),
+    (direction, "agent", "from entrypoint.demo import tour"),
+    (direction, "agent", "from entrypoint import cli"),
+    (direction, "boot", "from entrypoint.agent import run"),
+    (direction, "novelty", ""),
+    (edges_apart, "edges.keys", "from entrypoint.edges.nginx import probe"),
+    (edges_apart, "edges.keys", "from entrypoint.edges import nginx"),
+    (edges_apart, "edges.keys", "from .nginx import probe"),
+    (edges_apart, "edges.keys", "from . import nginx"),
+    *[(core_libraries, "core.vet", f"import {name}") for name in sorted(IMPURE)],
+    (core_libraries, "core.vet", "from os import path"),
+    (core_libraries, "core.vet", "import os.path"),
+    (core_libraries, "core.vet", "from urllib import request"),
+    (core_libraries, "core.vet", "from watchfiles import watch"),
+    (core_calls, "core.vet", "moment = datetime.now(UTC)"),
+    (core_calls, "core.vet", "moment = datetime.datetime.utcnow()"),
+    (core_calls, "core.vet", "def vet(clock=datetime.now): ..."),
+    (core_calls, "core.vet", "day = date.today()"),
+    (core_calls, "core.vet", "text = open('key.pem').read()"),
+    (core_calls, "core.vet", "print('done')"),
+    (module_size, "agent", "\n" * (MODULE_LINES + 1)),
+    (function_size, "agent", "def cycle():\n" + "    pass\n" * FUNCTION_LINES),
+    (function_size, "agent", "class A:\n  async def cycle(self):\n" + "    pass\n" * FUNCTION_LINES),
+]
+
+
+@pytest.mark.parametrize(("rule", "module", "source"), BAD)
+def test_rule_can_fail(rule: Rule, module: str, source: str) -> None:
+    """Every rule refuses a made-up module that breaks it."""
+    assert len(rule(f"{PACKAGE}.{module}", source)) == 1
+
+
+GOOD: list[tuple[str, str]] = [
+    ("core.vet", "import urllib.parse\nimport datetime\nfrom cryptography import x509\nimport idna"),
+    (
+        "core.vet",
+        "from .model import Chain\nfrom entrypoint.core import model\nfrom entrypoint import __version__",
+    ),
+    ("core.vet", "def vet(plan, now):\n    return plan.now or now"),
+    ("settings", "import os\nfrom entrypoint.core.model import Problem"),
+    ("edges.keys", "from entrypoint.settings import Settings\nfrom entrypoint.core.model import Key"),
+    ("edges.nginx.probe", "from entrypoint.edges.nginx import test\nfrom .version import read"),
+    ("agent", "from entrypoint.edges import keys, nginx\nfrom datetime import datetime\ndatetime.now()"),
+    ("boot", "from entrypoint.settings import Settings\nfrom entrypoint.edges import supervisor"),
+    ("cli", "from entrypoint.demo import tour\nfrom entrypoint import agent, boot\nprint(open)"),
+    ("demo.tour", "from entrypoint import boot\nfrom entrypoint.edges import certmgr"),
+    ("agent", "\n" * MODULE_LINES),
+    ("agent", "def cycle():\n" + "    pass\n" * (FUNCTION_LINES - 1)),
+]
+
+
+@pytest.mark.parametrize(("module", "source"), GOOD)
+def test_rules_let_pass(module: str, source: str) -> None:
+    """No rule refuses what the design allows."""
+    assert [fault for rule in RULES for fault in rule(f"{PACKAGE}.{module}", source)] == []

@@ -1,0 +1,51 @@
+"""Starting: what cannot work is said at once, naming the folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def _run(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CERTMGR_", "CERTFRONT_"))}
+    own = {"CERTFRONT_STATE_DIR": str(tmp_path / "state"), "CERTFRONT_RUN_DIR": str(tmp_path / "run")}
+    command = [sys.executable, "-m", "entrypoint", "run"]
+    return subprocess.run(command, env=kept | own | variables, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_lock_that_cannot_be_opened(tmp_path: Path) -> None:
+    """Something else in the lock's place is named, with what to do, and without a traceback."""
+    (tmp_path / "state" / "lock").mkdir(parents=True)
+    done = _run(tmp_path)
+    assert done.returncode == 1
+    assert f"CERTFRONT_STATE_DIR: {tmp_path}/state/lock: Is a directory (as uid {os.geteuid()})" in done.stderr
+    assert "hint: give the folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    """A file where a folder should be is named by its variable and path."""
+    (tmp_path / "file").touch()
+    done = _run(tmp_path, CERTFRONT_RUN_DIR=str(tmp_path / "file" / "run"))
+    assert done.returncode == 1
+    assert f"CERTFRONT_RUN_DIR: cannot make {tmp_path}/file/run/nginx/client_body: Not a directory" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_nginx(tmp_path: Path) -> None:
+    """A missing NGINX is named with the variable that says where it is."""
+    done = _run(tmp_path, NGINX_BIN="no-such-nginx")
+    assert done.returncode == 1
+    assert "NGINX_BIN: no program 'no-such-nginx' was found" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    """A file that cannot be replaced there is named, without a traceback."""
+    (tmp_path / "run" / "status" / "status.json").mkdir(parents=True)
+    done = _run(tmp_path)
+    assert done.returncode == 1
+    assert f"{tmp_path}/run/status/status.json" in done.stderr
+    assert "Traceback" not in done.stderr

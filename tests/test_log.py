@@ -1,0 +1,73 @@
+"""The log on standard error, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.faults import rig
+
+CODE = """
+import logging, sys
+from entrypoint import log
+log.setup(sys.argv[1], sys.argv[2])
+logger = logging.getLogger("certfront")
+for level in ("debug", "info", "warning", "error"):
+    getattr(logger, level)("say %s: Größe", level)
+logger.info("two\\nlines", extra={"fields": {"name": "www.acme.io"}})
+try:
+    raise ValueError("inner")
+except ValueError:
+    logger.exception("outer")
+logging.getLogger("asyncio").info("noise")
+logging.getLogger("watchfiles").info("noise")
+print("standard output")
+"""
+
+
+def _run(style: str, level: str) -> list[str]:
+    done = subprocess.run(
+        rig.python(CODE, style, level),
+        capture_output=True,
+        check=True,
+        text=True,
+        env=rig.python_environment(TZ="Asia/Tokyo", PYTHONIOENCODING="utf-8"),
+    )
+    assert done.stdout == "standard output\n"
+    return done.stderr.splitlines()
+
+
+def _recent(text: str) -> bool:
+    return abs(datetime.now(UTC) - datetime.fromisoformat(text)) < timedelta(minutes=2)
+
+
+def test_text() -> None:
+    """Text: time in UTC, level, message."""
+    lines = _run("text", "info")
+    found = re.fullmatch(r"(\S+Z) INFO    say info: Größe", lines[0])
+    assert found
+    assert _recent(found[1])
+    assert lines[1].endswith("Z WARNING say warning: Größe")
+    assert "ValueError: inner" in lines
+
+
+def test_json() -> None:
+    """JSON: one object a line, multi-line messages and exceptions included."""
+    entries: list[dict[str, Any]] = [json.loads(line) for line in _run("json", "debug")]
+    assert [entry["level"] for entry in entries] == ["debug", "info", "warning", "error", "info", "error"]
+    assert all(_recent(entry["time"]) and entry["logger"] == "certfront" for entry in entries)
+    assert entries[0]["message"] == "say debug: Größe"
+    assert (entries[4]["message"], entries[4]["name"]) == ("two\nlines", "www.acme.io")
+    assert entries[5]["message"] == "outer"
+    assert entries[5]["exception"].endswith("ValueError: inner")
+
+
+@pytest.mark.parametrize(("level", "count"), [("debug", 6), ("info", 5), ("warning", 3), ("error", 2)])
+def test_level(level: str, count: int) -> None:
+    """Nothing below the level is logged, and libraries only warn."""
+    assert len(_run("json", level)) == count

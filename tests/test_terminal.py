@@ -1,0 +1,96 @@
+"""Status for a person: everything that matters, colour only on a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from entrypoint import terminal
+from entrypoint.core import report
+from entrypoint.core.model import CertificateInfo, KeyType, Outcome, Problem, State
+from entrypoint.core.report import Record
+from tests.faults import rig
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+INFO = CertificateInfo(
+    names=("www.acme.io", "acme.io"),
+    subject="CN=www.acme.io",
+    issuer="CN=Issuing CA",
+    serial="0A:0B",
+    fingerprint_sha256="ab" * 32,
+    key_type=KeyType.ECDSA,
+    spki=b"",
+    not_before=NOW - timedelta(days=10),
+    not_after=NOW + timedelta(days=80),
+)
+SERVED = Record("www.acme.io", ("www.acme.io",), served=INFO, key_type=KeyType.ECDSA, certmgr="certmgr.acme.com")
+
+
+def _status(*records: Record) -> dict[str, Any]:
+    return report.status(records, generation=7, nginx={"version": "1.31.3"}, now=NOW, interval=300)
+
+
+def test_served() -> None:
+    """What is served: state, outcome, names, issuer, dates, fingerprint, serial, source."""
+    record = replace(report.checked(SERVED, None, Outcome.UNCHANGED, NOW), changed_at=NOW, next_check_at=NOW)
+    text = terminal.overview(_status(record))
+    assert text.splitlines()[0] == "generation 7, NGINX 1.31.3, updated 2026-03-01T12:00:00Z"
+    assert text.splitlines()[1] == "www.acme.io (ecdsa): serving, last check unchanged"
+    for fact in ("www.acme.io, acme.io", "CN=Issuing CA", "80 days left", "ab" * 32, "0A:0B", "certmgr.acme.com"):
+        assert fact in text
+    assert "problem" not in text
+    assert "None" not in text
+
+
+def test_pending() -> None:
+    """What is wrong and what to do; nothing of a certificate that is not there."""
+    problem = Problem(Outcome.UNREACHABLE, "certmgr.acme.com port 443: refused", "is it up?")
+    entry = _status(report.checked(Record("b.io", ("b.io",)), problem, Outcome.INSTALLED, NOW))["certificates"][0]
+    text = terminal.certificate(entry)
+    assert text.splitlines()[0] == "b.io: pending, last check unreachable"
+    assert "problem  certmgr.acme.com port 443: refused" in text
+    assert "hint     is it up?" in text
+    assert "SHA-256" not in text
+
+
+def test_nothing() -> None:
+    """Neither a site nor a check yet: it says so."""
+    assert "SERVER_NAME is not set" in terminal.overview(_status())
+    unchecked = terminal.certificate(_status(Record("b.io", ("b.io",)))["certificates"][0])
+    assert "last check not yet" in unchecked
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_every_state(state: State) -> None:
+    """Every state has its colour on a terminal, and none elsewhere."""
+    assert terminal._COLOURS[state].isdigit()
+    entry = {**_status(SERVED)["certificates"][0], "state": state}
+    assert f": {state}, " in terminal.certificate(entry)
+
+
+CODE = "from entrypoint import terminal; print(terminal._coloured('expired'))"
+
+
+@pytest.mark.parametrize(("changes", "expected"), [({}, b"\x1b[31mexpired\x1b[0m"), ({"NO_COLOR": "1"}, b"expired")])
+def test_colour_on_a_terminal(changes: dict[str, str], expected: bytes) -> None:
+    """On a real terminal there is colour, unless NO_COLOR is set."""
+    ours, theirs = pty.openpty()
+    try:
+        environment = {name: value for name, value in rig.python_environment().items() if name != "NO_COLOR"}
+        subprocess.run(rig.python(CODE), stdout=theirs, check=True, env=environment | changes)
+        assert os.read(ours, 1000).strip() == expected
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_no_colour_elsewhere() -> None:
+    """In a pipe there is no colour."""
+    done = subprocess.run(rig.python(CODE), capture_output=True, check=True, env=rig.python_environment())
+    assert done.stdout == b"expired\n"
