@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 # A group of tests that share a costly fixture (pytest.mark.xdist_group) stays on one worker.
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
-COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --python-version 3.11 \
 	--custom-compile-command "make lock" $(LOCK_ARGS) pyproject.toml
 # What only `make test-all` needs.
 DEBIAN_PACKAGES := nginx
@@ -52,7 +52,7 @@ venv:
 		if [ "$$(id -u)" = 0 ] && [ "$$($(PYTHON) -c 'import sys; print(sys.prefix)')" = /usr ] && command -v apt-get >/dev/null; then
 			echo "Installing Debian's python3-venv"
 			apt-get -qq update
-			DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends python3-venv >/dev/null
+			DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends python3-venv >/dev/null
 		else
 			echo "'$(PYTHON)' has no ensurepip, so it cannot make a virtual environment." >&2
 			echo "On Debian: sudo apt-get install python3-venv" >&2
@@ -93,7 +93,7 @@ debian-packages:
 		chmod 755 $$policy
 	fi
 	apt-get -qq update
-	DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $$missing >/dev/null
+	DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends $$missing >/dev/null
 	# Nor at the next boot of a developer's machine.
 	if [ -d /run/systemd/system ]; then systemctl --quiet disable nginx; fi
 

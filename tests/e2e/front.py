@@ -33,7 +33,7 @@ PASSWORD = b"correct horse battery staple"
 class Footprint:
     """What any new generation and any reload would change; a process is its number and the time of its start."""
 
-    generation: str
+    generation: int
     on_disk: tuple[str, ...]
     last_reload_at: str | None
     master: tuple[int, float]
@@ -152,9 +152,13 @@ class Front(Stage):
     def current(self) -> Path:
         return self.folder / "state" / "current"
 
-    def generation(self) -> str:
-        """What the running NGINX says."""
-        return self.http("/generation", self.status_port)[2].strip()
+    def generation(self) -> int:
+        """The number of the current one."""
+        return int(self.current.readlink().name)
+
+    def answers(self, generation: int) -> bool:
+        """Whether the running NGINX says that it runs this one; after a reload, old workers answer for a moment."""
+        return self.http("/generation", self.status_port)[2] == f"{generation}\n"
 
     def footprint(self) -> Footprint:
         master = self.master()

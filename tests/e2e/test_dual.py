@@ -73,7 +73,7 @@ def test_each_client_gets_its_kind(front: Dual, kind: KeyType) -> None:
 @pytest.mark.parametrize("kind", list(KeyType))
 def test_one_alone_is_renewed(front: Dual, kind: KeyType) -> None:
     """It is served and proved; the other kind's fingerprint stays what it was throughout, one generation follows."""
-    before, stays = int(front.generation()), fingerprint(front.pairs[OTHER[kind]])
+    before, stays = front.generation(), fingerprint(front.pairs[OTHER[kind]])
     front.pairs[kind] = _renewed(front, kind)
     front.put(front.pairs[kind])
     seen = set()
@@ -84,7 +84,9 @@ def test_one_alone_is_renewed(front: Dual, kind: KeyType) -> None:
 
     front.until(renewed, "the renewed chain")
     assert seen == {stays}
-    assert int(front.generation()) == before + 1
+    front.until(lambda: front.says(kind, "unchanged", "serving"), "the next check")
+    front.until(lambda: front.answers(before + 1), "the generation")
+    assert front.generation() == before + 1
     front.tested()
 
 

@@ -141,7 +141,7 @@ def test_challenges_are_passed_on() -> None:
 def test_renewals(front: Front) -> None:
     """Each renewal is served soon; three make exactly three generations; NGINX is satisfied at every moment, and
     no handshake fails."""
-    first = int(front.generation())
+    first = front.generation()
     old = fingerprint(front.issued)
     expected = {old}
     with front.visited() as seen, _tested_all_along(front) as complaints:
@@ -149,7 +149,8 @@ def test_renewals(front: Front) -> None:
             took = front.until_served(front.renew())
             assert took < INTERVAL * 1.1 + 3 + 10  # the contract's figure, and a busy machine's share
             expected.add(fingerprint(front.issued))
-            assert front.generation() == str(number)
+            assert front.generation() == number
+            front.until(lambda number=number: front.answers(number), "the generation")  # type: ignore[misc]
             front.tested()
     assert seen == expected
     assert complaints == []
