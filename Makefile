@@ -13,9 +13,9 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 # A group of tests that share a costly fixture (pytest.mark.xdist_group) stays on one worker.
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --python-version 3.11 \
-	--custom-compile-command "make lock" $(LOCK_ARGS) pyproject.toml
+	--custom-compile-command "make lock" $(LOCK_ARGS)
 # What only `make test-all` needs.
-DEBIAN_PACKAGES := nginx
+DEBIAN_PACKAGES := nginx docker.io docker-compose mmdebstrap iproute2
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -95,7 +95,7 @@ debian-packages:
 	apt-get -qq update
 	DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends $$missing >/dev/null
 	# Nor at the next boot of a developer's machine.
-	if [ -d /run/systemd/system ]; then systemctl --quiet disable nginx; fi
+	if [ -d /run/systemd/system ]; then systemctl --quiet disable nginx docker; fi
 
 .PHONY: fmt
 fmt: $(READY) ## Format, and mend what the linter can mend
@@ -119,8 +119,9 @@ check: $(READY) ## What a change must pass: format, lint, types, `make test` wit
 
 .PHONY: lock
 lock: $(READY) ## Write requirements/ anew after a change of pyproject.toml (LOCK_ARGS=--upgrade: newest versions)
-	@$(COMPILE) --output-file requirements/runtime.txt
-	$(COMPILE) --output-file requirements/dev.txt --group dev --constraint requirements/runtime.txt
+	@$(COMPILE) --output-file requirements/runtime.txt pyproject.toml
+	$(COMPILE) --output-file requirements/dev.txt --group dev --constraint requirements/runtime.txt pyproject.toml
+	$(COMPILE) --output-file requirements/build.txt --group build --constraint requirements/dev.txt
 
 .PHONY: clean
 clean: ## Remove all that make made, .venv too

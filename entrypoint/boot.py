@@ -62,9 +62,11 @@ def _end_cleanly_until_supervised() -> None:
     def end(*_: object) -> None:
         sys.exit(0)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+    ending = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+    for number in ending:
         signal.signal(number, end)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ending)  # container.sh blocks them
 
 
 def _prepare_folders(settings: Settings) -> None:
@@ -80,13 +82,16 @@ def _prepare_folders(settings: Settings) -> None:
                 raise Refused(
                     Outcome.CONFIG_REJECTED,
                     f"{variable}: cannot make {path}: {error.strerror}",
-                    "give a folder that this user may write, or mount a volume or tmpfs there",
+                    f"give a folder that uid {os.geteuid()} may write, or mount a volume or tmpfs there",
                 ) from None
+    if settings.run_dir.stat().st_uid == os.geteuid():  # the image leaves it open to any user, until one runs
+        settings.run_dir.chmod(0o755)
 
 
 def _first_generation(settings: Settings, program: str) -> Generations:
     facts, warnings = source.facts(nginx.version(program), settings.run_dir)
-    for sentence in (*warnings, *settings.not_yet):
+    unnamed = () if settings.server_names else ("SERVER_NAME is not set: the site is served over HTTP, without TLS.",)
+    for sentence in (*warnings, *settings.not_yet, *unnamed):
         log.warning("%s", sentence)
     generations = Generations(settings.state_dir)
     generations.prepare()
@@ -128,7 +133,8 @@ def stored_plan(settings: Settings, facts: Facts, generations: Generations) -> P
 
 
 def _why_pending(settings: Settings) -> str:
-    missing = [str(path) for path in settings.key_files if not path.exists()]
+    # Path.exists() raises where a folder above is closed.
+    missing = [str(path) for path in settings.key_files if not os.path.exists(path)]  # noqa: PTH110
     if missing:
         return f"the key file {' and '.join(missing)} does not exist"
     if not settings.certmgr_hosts:
@@ -186,6 +192,6 @@ def _announce(settings: Settings, generation: Generation) -> None:
 def _supervise(settings: Settings, program: str, generations: Generations) -> int:
     from entrypoint.edges import supervisor
 
-    agent = [sys.executable, "-m", "entrypoint", "agent"]
+    agent = supervisor.confined([sys.executable, "-m", "entrypoint", "agent"])
     config = supervisor.write_config(settings.run_dir, [program, "-e", "stderr", "-c", str(generations.config)], agent)
     return supervisor.run(config)

@@ -13,7 +13,9 @@ def overview(status: dict[str, Any]) -> str:
     """All of ``status.json`` as text."""
     nginx = status["nginx"]
     head = f"generation {status['generation']}, NGINX {nginx.get('version', '?')}, updated {status['updated_at']}"
-    entries = [certificate(entry) for entry in status["certificates"]] or ["no certificates: SERVER_NAME is not set"]
+    entries = [certificate(entry) for entry in status["certificates"]] or [
+        "no certificates: SERVER_NAME is not set, the site is served over HTTP"
+    ]
     return "\n".join([head, *entries])
 
 

@@ -19,6 +19,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the options that ``make test-all`` uses."""
     parser.addoption("--all", action="store_true", help="also run the tests that need more than .venv")
     parser.addoption("--rest", action="store_true", help="run only the tests that need more than .venv")
+    parser.addoption(
+        "--engine", default="", metavar="HOST", help="a running container engine, instead of one of our own"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for groups

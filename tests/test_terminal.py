@@ -61,7 +61,7 @@ def test_pending() -> None:
 
 def test_nothing() -> None:
     """Neither a site nor a check yet: it says so."""
-    assert "SERVER_NAME is not set" in terminal.overview(_status())
+    assert "SERVER_NAME is not set, the site is served over HTTP" in terminal.overview(_status())
     unchecked = terminal.certificate(_status(Record("b.io", ("b.io",)))["certificates"][0])
     assert "last check not yet" in unchecked
 

@@ -123,10 +123,7 @@ def _certificate(record: Record, now: datetime, interval: float) -> dict[str, An
 
 def not_ready(records: Iterable[Record]) -> str:
     """Why ``/readyz`` says 503, a line for each certificate that is not served; empty where all are."""
-    found = list(records)
-    if not found:
-        return "no site: SERVER_NAME is not set"
-    missing = [record for record in found if record.served is None]
+    missing = [record for record in records if record.served is None]
     return "\n".join(f"{record.name}: {record.outcome or 'pending'}: {record.detail}" for record in missing)
 
 

@@ -113,7 +113,7 @@ def _values(
     values["acme_challenge"] = _acme_challenge(settings)
     if live:
         values["http_body"] = _redirect(settings)
-    elif settings.before_tls == "serve":
+    elif settings.before_tls == "serve" or not settings.server_names:  # no name: the base image's job, plain HTTP
         values["http_body"] = values["site_body"]
     else:
         page = _quoted(templates["pages/pending.html"])

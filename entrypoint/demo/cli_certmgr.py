@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves until SIGTERM or SIGINT. Returns 0, 1 (cannot listen or write) or 2 (unusable files).
+    """Serves until SIGTERM, SIGINT or SIGQUIT. Returns 0, 1 (cannot listen or write) or 2 (unusable files).
 
     To be called from the main thread. Messages go to stderr, a line each.
     """
@@ -199,7 +199,7 @@ def _signals() -> Iterator[socket.socket]:
     container hears of no signal that it does not handle.
     """
     reader, writer = socket.socketpair()
-    wanted = (signal.SIGTERM, signal.SIGINT)
+    wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # the last one stops an NGINX image
     with reader, writer:
         writer.setblocking(False)
         descriptor = signal.set_wakeup_fd(writer.fileno())

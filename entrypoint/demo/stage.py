@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import http.client
-import http.server
 import json
 import os
 import secrets
@@ -27,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import SubjectAlternativeName
 
 from entrypoint.core.model import KeyType, Refused
+from entrypoint.demo import application
 from entrypoint.demo.pki import Authority, Issued, encrypted_pem, plain_pem
 from entrypoint.demo.standin import Credential, StandInCertMgr
 from entrypoint.edges import certmgr
@@ -40,24 +40,11 @@ class StepFailed(Exception):
     """What was expected did not happen in time."""
 
 
-class _Application(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        body = f"Hello from the application behind certfront, {self.headers.get('X-Forwarded-Proto')}.\n".encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
 class Stage:
     """A context manager; what it started ends with it, and its folder goes.
 
     ``environment`` overrides variables of certfront's, None takes one away. The key is encrypted unless
-    ``password`` is None.
+    ``password`` is None. ``ports`` are those of HTTP, HTTPS and the status; without them, any free ones.
     """
 
     def __init__(
@@ -65,6 +52,7 @@ class Stage:
         environment: Mapping[str, str | None] | None = None,
         key_type: KeyType = KeyType.RSA,
         password: bytes | None = _RANDOM,
+        ports: tuple[int, int, int] | None = None,
     ) -> None:
         # Known before it is made: wherever Ctrl-C strikes, it goes with the process at the latest.
         self.folder = Path(tempfile.gettempdir()) / f"certfront-demo-{secrets.token_hex(8)}"
@@ -73,8 +61,8 @@ class Stage:
         self.folder.chmod(0o755)  # NGINX's workers, which may be another user, read the status files
         self.authority = Authority.create("Acme")
         self.certmgr = StandInCertMgr(_credential(self.authority.issue("certmgr.acme.com")))
-        self.application = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Application)
-        self.http_port, self.https_port, self.status_port = _free_ports(3)
+        self.application = application.server("127.0.0.1", 0)
+        self.http_port, self.https_port, self.status_port = ports or _free_ports(3)
         self.process: subprocess.Popen[bytes] | None = None
         self.environment = environment or {}
         self.issued = self.authority.issue(NAME, key_type=key_type)
@@ -237,6 +225,16 @@ def fingerprint(issued: Issued) -> str:
 def _credential(issued: Issued) -> Credential:
     names = issued.certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
     return Credential(tuple(str(name.value) for name in names), issued.key, issued.chain)
+
+
+def are_free(*ports: int) -> bool:
+    """Whether nobody listens on any of these ports now."""
+    try:
+        for port in ports:
+            socket.create_server(("", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def _free_ports(count: int) -> list[int]:

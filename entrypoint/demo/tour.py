@@ -11,9 +11,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from entrypoint.demo.faults import Mode
-from entrypoint.demo.stage import NAME, Stage, StepFailed, fingerprint
+from entrypoint.demo.stage import NAME, Stage, StepFailed, are_free, fingerprint
 
-_ENDING = {signal.SIGINT, signal.SIGTERM}
+# Known beforehand, so that a container can publish them; others where somebody listens there already.
+_PORTS = (8080, 8443, 8081)
+_ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT}
 
 
 class _Step(NamedTuple):
@@ -30,12 +32,13 @@ class _Row(NamedTuple):
 
 def run(*, stay: bool) -> int:
     """Play the tour; then stay up until Ctrl-C, or end. Returns 0, or 1 if a step failed."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGQUIT):  # SIGQUIT is how an NGINX image is stopped
+        signal.signal(number, signal.default_int_handler)
     _say("certfront demo: a stand-in CertMgr, an application and certfront with a real NGINX, all on loopback.")
     rows: list[_Row] = []
     # A signal waits while the stage is built or cleared: what is half there could not be removed.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-    with Stage() as stage:
+    with Stage(ports=_PORTS if are_free(*_PORTS) else None) as stage:
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
             rows += _play(stage)

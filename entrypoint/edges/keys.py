@@ -59,12 +59,16 @@ def read_passwords(path: Path) -> tuple[bytes, ...]:
 
 
 def warn_about_mode(path: Path) -> str | None:
-    """Return a sentence if others than the owner may read or write the file, None if not or if it is missing."""
+    """Return a sentence if others than the owner may read or write the file, None if not or if it is missing.
+
+    Where this process is neither root nor the owner, it reads by its group: then the group may read.
+    """
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
     except OSError:
         return None
-    if not mode & 0o077:
+    mode, by_group = status.st_mode, os.geteuid() not in (0, status.st_uid)
+    if not mode & (0o037 if by_group else 0o077):
         return None
     return f"{path} has mode {mode & 0o7777:04o}: group or others have access to it; chmod 400 keeps them out"
 
@@ -189,7 +193,7 @@ def _locked(path: Path, password_file: Path, tried: int) -> Refused:
         some = "the password" if tried == 1 else f"none of the {tried} passwords"
         detail = f"the key file {path} is encrypted, and {some} in {password_file} does {'not ' * (tried == 1)}open it"
         return Refused(Outcome.WRONG_PASSWORD, detail, f"{hint}; mind stray spaces")
-    state = "holds no password" if password_file.exists() else "does not exist"
+    state = "holds no password" if os.path.exists(password_file) else "does not exist"  # noqa: PTH110
     detail = f"the key file {path} is encrypted, and the password file {password_file} {state}"
     return Refused(Outcome.WRONG_PASSWORD, detail, hint)
 

@@ -64,7 +64,14 @@ def test(program: str, config: Path) -> None:
     except subprocess.TimeoutExpired:
         raise Refused(Outcome.CONFIG_REJECTED, f"nginx -t did not end within {_TEST_TIMEOUT} s") from None
     if done.returncode:
-        raise Refused(Outcome.CONFIG_REJECTED, _message(done.stderr.decode(errors="replace")))
+        message = _message(done.stderr.decode(errors="replace"))
+        raise Refused(Outcome.CONFIG_REJECTED, message, _hint(message))
+
+
+def _hint(message: str) -> str:
+    if re.search(r"bind\(\) to .* failed \(13:", message):
+        return f"uid {os.geteuid()} may not listen there: set HTTP_PORT and HTTPS_PORT to ports above 1023"
+    return ""
 
 
 def _message(text: str) -> str:

@@ -16,6 +16,7 @@ import ctypes
 import logging
 import os
 import shlex
+import shutil
 import signal
 import tempfile
 import time
@@ -34,6 +35,9 @@ from entrypoint import sockets
 log = logging.getLogger("certfront.supervisord")
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_CAP_SETPCAP = 8  # capabilities(7)
+# Whoever owns keys and state; `nginx -t` opens the ports and gives the folders it makes to the workers.
+_KEPT = "+dac_override,+net_bind_service,+chown"
 _GROUP_POLLS, _GROUP_POLL = 100, 0.01  # seconds: killed processes are gone at once, or hang in the kernel
 _libc = ctypes.CDLL(None)
 _CONFIG = """\
@@ -88,6 +92,23 @@ def write_config(run_dir: Path, nginx: list[str], agent: list[str]) -> Path:
     short = sockets.reachable(run_dir)
     path.write_text(_CONFIG.format(run_dir=str(run_dir).replace("%", "%%"), sockets=short, user=user, **commands))
     return path
+
+
+def confined(command: list[str]) -> list[str]:
+    """The command without the capabilities that the agent never uses, where this process may take them away.
+
+    As root it stays root, for keys that only root may read; see capabilities(7) for what is left of that.
+    """
+    setpriv = shutil.which("setpriv")
+    if os.geteuid() != 0 or not setpriv or not _may_drop_capabilities():
+        return command
+    return [setpriv, "--no-new-privs", "--inh-caps=-all", f"--bounding-set=-all,{_KEPT}", *command]
+
+
+def _may_drop_capabilities() -> bool:
+    status = Path("/proc/self/status").read_text()
+    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective, 16) >> _CAP_SETPCAP & 1)
 
 
 def _command(arguments: list[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -31,7 +32,7 @@ def contents(paths: Iterable[Path]) -> str:
 
 def start(paths: Iterable[Path], changed: Callable[[], object]) -> None:
     """Call ``changed`` from a thread of its own whenever something happens in a folder of ``paths``."""
-    folders = sorted({path.parent for path in paths if path.parent.is_dir()})
+    folders = sorted({path.parent for path in paths if os.path.isdir(path.parent)})  # noqa: PTH112 - closed ones too
     if folders:
         threading.Thread(target=_watch, args=(folders, changed), daemon=True, name="watch").start()
 

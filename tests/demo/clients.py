@@ -46,6 +46,16 @@ def get(address: tuple[str, int], path: str, tls: bool = True, method: str = "GE
             return b"".join(iter(lambda: stream.recv(65536), b""))
 
 
+def get_named(address: tuple[str, int], path: str, name: str) -> bytes:
+    """The whole answer to one HTTPS request for a name, by SNI and Host."""
+    with (
+        socket.create_connection(address, timeout=10) as conn,
+        client_context().wrap_socket(conn, server_hostname=name) as tls,
+    ):
+        tls.sendall(f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+        return b"".join(iter(lambda: tls.recv(65536), b""))
+
+
 def hello(sni: str = "www.example.test", ciphers: str | None = None) -> bytes:
     """A real ClientHello's record."""
     outgoing = ssl.MemoryBIO()

@@ -1,0 +1,53 @@
+#!/bin/sh
+# The container's first process: prepares as the official NGINX image does, then becomes certfront, or the command given.
+set -eu
+
+# PID 1 has no default signal actions: without this, a stop in the first moments would wait for the engine's kill.
+trap 'exit 0' TERM QUIT INT
+
+say() {
+    [ -n "${NGINX_ENTRYPOINT_QUIET_LOGS:-}" ] || echo "certfront: $*"
+}
+
+# /docker-entrypoint.d in the order of its names: *.envsh is sourced, *.sh is run, what is not executable is left out.
+prepare() {
+    while IFS= read -r file <&3; do
+        case $file in
+            *.envsh | *.sh) [ -x "$file" ] || { say "$file is not executable: ignored"; continue; } ;;
+            *) continue ;;
+        esac
+        say "running $file"
+        case $file in
+            *.envsh) . "$file" ;;
+            *) "$file" 3<&- || { echo "certfront: $file failed with status $?" >&2; exit 1; } ;;
+        esac
+    done 3<<FILES
+$(find /docker-entrypoint.d/ -follow -type f 2>/dev/null | sort -V)
+FILES
+}
+
+# A read-only root cannot take filled templates: then they go where we may write.
+place_templates() {
+    [ -d "${NGINX_ENVSUBST_TEMPLATE_DIR:-/etc/nginx/templates}" ] || return 0
+    [ -z "${NGINX_ENVSUBST_OUTPUT_DIR:-}" ] && [ ! -w /etc/nginx/conf.d ] || return 0
+    NGINX_ENVSUBST_OUTPUT_DIR=${CERTFRONT_RUN_DIR:-/run/certfront}/conf.d
+    export NGINX_ENVSUBST_OUTPUT_DIR
+    mkdir -p "$NGINX_ENVSUBST_OUTPUT_DIR"
+}
+
+case ${1:-run} in
+    run)
+        place_templates
+        prepare
+        # What comes while Python starts stays pending until certfront takes it.
+        exec env --block-signal=TERM,QUIT,INT certfront run
+        ;;
+    agent | check | fetch | status | refresh | render | import | health | demo | demo-certmgr | -*)
+        exec certfront "$@"
+        ;;
+    *)
+        # A command of the base image or of the user's own, prepared as the base image does it.
+        if [ -x /docker-entrypoint.sh ]; then exec /docker-entrypoint.sh "$@"; fi
+        exec "$@"
+        ;;
+esac
