@@ -1,0 +1,172 @@
+"""A rendered copy of a text: words exchanged, text put in, directives commented out, and byte for byte otherwise.
+
+The edits are in offsets of the source. A map leads from a line of the copy, which NGINX may complain about, back to the
+line that the user wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+
+_MARK = "# certfront: commented out"
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Exchange a span for a text, which has to fit in where it comes to stand: for a word, what `quote` returns.
+
+    With ``start`` and ``end`` equal, the text is put in there. Its line ends are written as the file has them.
+    """
+
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommentOut:
+    """Comment out a span: one directive with its block, or several in a row. All edits within it vanish."""
+
+    start: int
+    end: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A copy, and for each of its lines the one of the source that it comes from."""
+
+    text: str = field(repr=False)
+    lines: tuple[int, ...] = field(repr=False)
+
+    def source_line(self, line: int) -> int:
+        """The line of the source that a line of the copy comes from. Both count from 1."""
+        return self.lines[line - 1]
+
+
+def quote(value: str) -> str:
+    """The word that NGINX reads as ``value``, on one line. A ``$`` stays what it is: NGINX knows no escape for it."""
+    for char, escape in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
+        value = value.replace(char, escape)
+    return f'"{value}"'
+
+
+def one_line(text: str) -> str:
+    """A text without line ends and other control characters, so that it can never end a comment that it stands in."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def render(text: str, edits: Iterable[Replace | CommentOut]) -> Rendered:
+    """Carry out the edits. Raises ValueError where two of them overlap and neither comments the other out."""
+    copy = _Copy(text)
+    for group in _outermost(edits):
+        edit = group[0]
+        copy.keep(edit.start)
+        if isinstance(edit, Replace):
+            copy.exchange(edit)
+        else:
+            copy.comment_out(edit.end, [one_line(other.reason) for other in group if isinstance(other, CommentOut)])
+    copy.keep(len(text))
+    return copy.rendered()
+
+
+def _outermost(edits: Iterable[Replace | CommentOut]) -> list[list[Replace | CommentOut]]:
+    """The edits in order, without those within a span that is commented out; with equal spans, all of its reasons."""
+    groups: list[list[Replace | CommentOut]] = []
+    for edit in sorted(edits, key=_order):
+        last = groups[-1][0] if groups else None
+        if last is None or edit.start >= last.end:
+            groups.append([edit])
+        elif not isinstance(last, CommentOut) or edit.end > last.end:
+            raise ValueError(f"two edits overlap at {edit.start}")
+        elif (edit.start, edit.end) == (last.start, last.end):
+            groups[-1].append(edit)
+    return groups
+
+
+def _order(edit: Replace | CommentOut) -> tuple[int, bool, int, bool]:
+    """What is put in at a place comes before what begins there, and the outer before the inner."""
+    return edit.start, edit.start != edit.end, -edit.end, isinstance(edit, Replace)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a line: of the span with that number that is commented out, or of none (0)."""
+
+    text: str
+    line: int
+    span: int = 0
+
+    @property
+    def blank(self) -> bool:
+        return not self.span and not self.text.strip(" \t\r")
+
+
+class _Copy:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at, self.line = 0, 1
+        self.lines: list[list[_Part]] = [[]]
+        self.reasons: list[list[str]] = [[]]
+        first = text.find("\n")
+        self.cr = "\r" if first > 0 and text[first - 1] == "\r" else ""
+
+    def keep(self, end: int) -> None:
+        """Take over the text up to an offset."""
+        self._source(end, span=0)
+
+    def comment_out(self, end: int, reasons: list[str]) -> None:
+        """Take over the text up to an offset as a comment."""
+        self.reasons.append(reasons)
+        self._source(end, span=len(self.reasons) - 1)
+
+    def exchange(self, edit: Replace) -> None:
+        """Put in a text; where it has fewer lines than what it replaces, empty ones make up for them."""
+        old, new = self.text[edit.start : edit.end], edit.text.replace("\r\n", "\n")
+        new += "\n" * (old.count("\n") - new.count("\n"))
+        self._add(new.replace("\n", f"{self.cr}\n"), 0, self.line + old.count("\n"))
+        self.at = edit.end
+
+    def _source(self, end: int, span: int) -> None:
+        text = self.text[self.at : end]
+        self._add(text, span, self.line + text.count("\n"))
+        self.at = end
+
+    def _add(self, text: str, span: int, last: int) -> None:
+        for number, part in enumerate(text.split("\n")):
+            if number:
+                self.lines.append([])
+            self.lines[-1].append(_Part(part, min(self.line + number, last), span))
+        self.line = last
+
+    def rendered(self) -> Rendered:
+        lines = [line for parts in self.lines for line in self._separate(parts)]
+        return Rendered("\n".join(line.text for line in lines), tuple(line.line for line in lines))
+
+    def _separate(self, parts: list[_Part]) -> Iterator[_Part]:
+        """A line's parts, each on a line of its own: a comment would swallow what stands behind it."""
+        parts = parts if len(parts) == 1 else _merged(parts)
+        for number, part in enumerate(parts, 1):
+            yield from (_Part(f"{_MARK}: {reason}{self.cr}", part.line) for reason in self.reasons[part.span])
+            self.reasons[part.span] = []
+            text = part.text if number == len(parts) else part.text + self.cr
+            yield _Part(_comment(text) if part.span else text, part.line)
+
+
+def _comment(text: str) -> str:
+    return f"# {text}" if text.strip("\r") else f"#{text}"
+
+
+def _merged(parts: Iterable[_Part]) -> list[_Part]:
+    """Neighbours of one kind as one, and the white space around what is commented out as a part of it."""
+    merged: list[_Part] = []
+    for span, group in groupby(parts, key=lambda part: part.span):
+        same = list(group)
+        part = replace(same[0], text="".join(one.text for one in same))
+        if merged and (part.blank or merged[-1].blank):
+            before = merged.pop()
+            part = replace(before, text=before.text + part.text, span=before.span or span)
+        merged.append(part)
+    return merged
