@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+BENCH_ARGS ?=
 LOCK_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -96,6 +97,10 @@ debian-packages:
 	DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends $$missing >/dev/null
 	# Nor at the next boot of a developer's machine.
 	if [ -d /run/systemd/system ]; then systemctl --quiet disable nginx docker; fi
+
+.PHONY: bench
+bench: $(READY) ## Measure speed and memory against their budgets (BENCH_ARGS="--only idle --json")
+	@$(BIN)/python -m bench $(BENCH_ARGS)
 
 .PHONY: fmt
 fmt: $(READY) ## Format, and mend what the linter can mend

@@ -8,29 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import logging
 import os
-import random
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
+from entrypoint import isolate
 from entrypoint.core import report, schedule
+from entrypoint.core.copy import Gates
 from entrypoint.core.model import Key, Outcome, Problem, Refused
 from entrypoint.core.options import Settings
-from entrypoint.core.plan import Plan, Usable, identities
-from entrypoint.core.report import Record
-from entrypoint.core.site import Facts
+from entrypoint.core.plan import Plan
+from entrypoint.core.site import Facts, snippets
 from entrypoint.core.times import rfc3339
 from entrypoint.edges import control, keys, nginx, source, watch
+from entrypoint.edges.configuration import UserConfiguration
 from entrypoint.edges.generations import Generation, Generations, Locked, lock
 from entrypoint.edges.publish import StatusFiles
 from entrypoint.edges.rpc import Supervisord
 from entrypoint.events import Mailbox, Request, why
-from entrypoint.look import Found, Slot, look, restore, running, say, show_served
-from entrypoint.rollout import Refusals, Rollout
+from entrypoint.look import Found, Slot, look_at_all, running
+from entrypoint.pairs import Pairs, due, record, remember
+from entrypoint.rollout import Remembered, Rollout
 
 log = logging.getLogger("certfront")
 
@@ -45,31 +48,28 @@ class Agent:
         self.settings, self.facts, self.clock = settings, facts, clock
         self.templates = source.packaged()
         self.generations = Generations(settings.state_dir)
+        self.pairs = Pairs(
+            settings, self.generations, UserConfiguration(settings, snippets(settings, facts, self.templates))
+        )
         self.supervisord = Supervisord(settings.run_dir)
         self.rollout = Rollout(program, self.generations, self.supervisord, settings.run_dir)
         self.files = StatusFiles(settings.run_dir)
         self.mailbox = Mailbox()
         self.nginx: dict[str, Any] = {"version": ".".join(map(str, facts.nginx_version)), "running_since": None}
         self.nginx |= {"last_reload_at": None, "last_reload_ms": None}
-        self.refusals = Refusals()
+        self.refusals: Remembered[Problem] = Remembered()
+        self.gates: Remembered[Gates] = Remembered()
+        self.gated: Mapping[str, Problem] = {}
+        self.commented_out: Mapping[str, str] = {}
         self.asked_at: datetime | None = None
-        self.digested: tuple[Mapping[str, Usable], str] | None = None
-        self.watched = (*settings.key_files, settings.key_password_file)
-        self.contents = ""
-        self.slots = self._restored()
+        self.digested: tuple[object, str] | None = None
+        self.watching: watch.Watch | None = None
+        self.frozen = False
 
-    def _restored(self) -> list[Slot]:
-        """What is known of each pair from the generations on disk."""
-        return [self._slot(index, identity) for index, identity in enumerate(identities(self.settings))]
-
-    def _slot(self, index: int, identity: str) -> Slot:
-        names = self.settings.server_names
-        slot = Slot(identity, self.settings.key_files[index], Record(names[0], names))
-        restore(slot, self.generations.stored(identity))
-        current = self.generations.current()
-        slot.live = bool(slot.chain and current and identity in current.manifest["pairs"])
-        show_served(slot)
-        return slot
+    @property
+    def slots(self) -> list[Slot]:
+        """What is known of each pair."""
+        return self.pairs.slots
 
     async def run(self) -> None:
         """Cycle until a signal ends the process: every step may be interrupted, the next start converges."""
@@ -77,17 +77,35 @@ class Agent:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, os._exit, 0)
         loop.add_signal_handler(signal.SIGHUP, self.mailbox.post, "SIGHUP")
-        watch.start(self.watched, functools.partial(loop.call_soon_threadsafe, self._files_changed))
+        self._watch()
         server = await control.serve(self.settings.run_dir, self._asked)
         async with server:
             await self._converge()
             requests: list[Request] = []
             while True:
                 await self._guarded_cycle(requests)
+                self._settle()
                 requests = await self.mailbox.next(self._pause())
 
+    def _watch(self) -> None:
+        """Watch the folders that matter now."""
+        if self.watching and self.watching.folders == self.pairs.folders():
+            return
+        if self.watching:
+            self.watching.stop()
+        loop = asyncio.get_running_loop()
+        self.watching = self.pairs.watch(functools.partial(loop.call_soon_threadsafe, self._files_changed))
+
+    def _settle(self) -> None:
+        """After a cycle: follow new folders, and, once, keep what stays for good out of the garbage collector's way."""
+        self._watch()
+        if not self.frozen:
+            self.frozen = True
+            gc.collect()
+            gc.freeze()  # so that a collection looks at little, and comes often enough to keep memory flat
+
     def _files_changed(self) -> None:
-        if watch.contents(self.watched) != self.contents:
+        if self.pairs.differ():
             self.mailbox.post("files changed")
 
     async def _asked(self, names: list[str], force: bool) -> list[dict[str, Any]]:
@@ -113,25 +131,23 @@ class Agent:
 
     async def _cycle(self, requests: list[Request]) -> None:
         now = self.clock()
-        contents = watch.contents(self.watched)
-        changed, self.contents = contents != self.contents, contents
-        due = [slot for slot in self.slots if changed or self._due(slot, requests, now)]
+        changed = self.pairs.refresh()
+        chosen = [slot for slot in self.slots if changed or self._due(slot, requests, now)]
         if requests or changed:
             self.refusals.forget()
+            self.gates.forget()
         force = any(request.force for request in requests)
-        found = await asyncio.gather(*(look(slot, self.settings, now, force=force) for slot in due))
-        looks = {slot.identity: result for slot, result in zip(due, found, strict=True)}
+        found = await look_at_all(chosen, self.settings, now, force=force)
+        looks = {slot.identity: result for slot, result in zip(chosen, found, strict=True)}
         plan = self._plan(looks)
-        failure = await self._rolled_out(plan, looks, why(requests))
-        for slot in due:
-            self._record(slot, looks[slot.identity], failure, now)
+        failure = self.pairs.problem or await self._rolled_out(plan, looks, why(requests))
+        for slot in chosen:
+            problem = failure or self.gated.get(slot.identity)
+            record(slot, looks[slot.identity], problem, now, self.settings.check_interval)
 
     def _due(self, slot: Slot, requests: list[Request], now: datetime) -> bool:
-        """A check that lies further ahead than one is ever planned was planned by a clock that has been set back."""
-        if any(request.wants(slot.record.wanted) for request in requests) or slot.record.next_check_at is None:
-            return True
-        ahead = (slot.record.next_check_at - now).total_seconds()
-        return ahead <= 0 or ahead > schedule.longest(self.settings.check_interval)
+        asked = any(request.wants(slot.record.wanted) for request in requests)
+        return asked or due(slot, now, schedule.longest(self.settings.check_interval))
 
     def _plan(self, looks: dict[str, Found]) -> Plan:
         """What should run: what the looks found, and for the others what runs already."""
@@ -141,14 +157,19 @@ class Agent:
             kept = found.usable if found else running(slot)
             if kept:
                 usable[slot.identity] = kept
-        reasons = {identity: found.problem.detail for identity, found in looks.items() if found.problem}
-        return Plan(self.settings, self.facts, self.templates, usable, reasons)
+        reasons = {slot.identity: slot.record.detail for slot in self.slots if slot.record.detail}
+        reasons |= {identity: found.problem.detail for identity, found in looks.items() if found.problem}
+        return Plan(self.settings, self.facts, self.templates, usable, reasons, self.pairs.source)
 
     async def _rolled_out(self, plan: Plan, looks: dict[str, Found], cause: str) -> Problem | None:
         """Make the plan live if it differs from what is; returns why it could not be."""
         current = self.generations.current()
-        digest = self._digest(plan)
+        whole = digest = self._digest(plan)
+        if gates := self.gates.still(whole, self.clock()):
+            plan = replace(plan, gates=gates)
+            digest = plan.digest
         if current and current.manifest.get("digest") == digest:
+            self._note(plan)
             await self._still_running(plan, current)
             return None
         if refused := self.refusals.still(digest, self.clock()):
@@ -163,11 +184,22 @@ class Agent:
     async def _applied(self, plan: Plan, looks: dict[str, Found], cause: str) -> Problem | None:
         known = [slot.key.password for slot in self.slots if isinstance(slot.key, Key) and slot.key.password]
         try:
-            spent = await self.rollout.apply(plan, known, rfc3339(self.clock()), cause)
+            plan, spent = await self.rollout.apply(plan, known, rfc3339(self.clock()), cause)
         except Refused as error:
             return error.problem
+        if plan.gates:
+            whole = replace(plan, gates=Gates()).digest
+            self.gates.add(whole, plan.gates, self.clock(), self.settings.check_interval)
+        self._note(plan)
         self._remember_success(plan, looks, spent)
         return None
+
+    def _note(self, plan: Plan) -> None:
+        """What of the user's configuration does not run."""
+        if plan.source:
+            self.gated, self.commented_out = isolate.gated_pairs(plan), plan.commented_out()
+        else:
+            self.gated, self.commented_out = {}, {}
 
     def _one_by_one(self, plan: Plan) -> Iterator[Plan]:
         """Where several pairs changed at once, each of them alone: a bad one must not hold up the others."""
@@ -179,8 +211,9 @@ class Agent:
 
     def _digest(self, plan: Plan) -> str:
         """The plan's digest; rendering it again for the pairs of the last cycle would be most of an idle check."""
-        if self.digested is None or self.digested[0] != plan.usable:
-            self.digested = (plan.usable, plan.digest)
+        inputs = (plan.usable, id(plan.source))
+        if self.digested is None or self.digested[0] != inputs:
+            self.digested = (inputs, plan.digest)
         return self.digested[1]
 
     async def _still_running(self, plan: Plan, current: Generation) -> None:
@@ -196,40 +229,10 @@ class Agent:
             except Refused as error:
                 log.error("%s", error)
 
-    def _remember_success(self, plan: Plan, looks: dict[str, Found], spent: float) -> None:
-        self.nginx |= {"last_reload_at": rfc3339(self.clock()), "last_reload_ms": round(spent, 1)}
-        for slot in self.slots:
-            usable, found = plan.usable.get(slot.identity), looks.get(slot.identity)
-            slot.live = usable is not None
-            if usable:
-                slot.about, slot.stored_key = dict(usable.about), usable.key_pem
-            if usable and found and found.usable is usable:
-                slot.chain = found.chain or slot.chain
-
-    def _record(self, slot: Slot, found: Found, failure: Problem | None, now: datetime) -> None:
-        """Note how the check of one pair ended, and say it unless it was said before."""
-        before = slot.record.served
-        if not found.problem and not failure:
-            slot.presented = found.presented
-        show_served(slot)
-        after = slot.record.served
-        good = Outcome.UNCHANGED if before == after else Outcome.INSTALLED
-        failure = None if found.chain and found.chain == slot.chain and slot.live else failure
-        record = report.checked(slot.record, found.problem or failure, good, now)
-        delay = schedule.next_check(
-            interval=self.settings.check_interval,
-            failures=record.failures,
-            pending=after is None,
-            spread=random.uniform(-1, 1),  # noqa: S311 - jitter, no secret
-        )
-        key_type = slot.key.key_type if isinstance(slot.key, Key) else record.key_type
-        slot.record = replace(
-            record,
-            key_type=key_type,
-            certmgr=found.certmgr or record.certmgr,
-            next_check_at=now + timedelta(seconds=delay),
-        )
-        say(slot, found, before)
+    def _remember_success(self, plan: Plan, looks: dict[str, Found], spent: float | None) -> None:
+        if spent is not None:
+            self.nginx |= {"last_reload_at": rfc3339(self.clock()), "last_reload_ms": round(spent, 1)}
+        remember(self.slots, plan, looks, self.gated)
 
     async def _converge(self) -> None:
         """Prove what the start or a killed agent left as current; fall back to what was proved before."""
@@ -237,14 +240,14 @@ class Agent:
         if current is None:
             return
         usable = {slot.identity: kept for slot in self.slots if (kept := running(slot))}
-        plan = Plan(self.settings, self.facts, self.templates, usable, {})
+        plan = Plan(self.settings, self.facts, self.templates, usable, {}, self.pairs.source)
         try:
             await self.rollout.prove(plan, current, reload=await self._other_generation(current.number))
             self.rollout.confirm(current)
         except (Refused, OSError) as error:
             log.error("generation %d is not served as it should be: %s", current.number, error)
             self.rollout.fall_back(current, str(error))
-            self.slots = self._restored()
+            self.pairs.restore()
 
     async def _other_generation(self, number: int) -> bool:
         """Whether a running NGINX answers with another generation; one that is still starting is waited for."""
@@ -263,6 +266,8 @@ class Agent:
             nginx=self.nginx,
             now=self.clock(),
             interval=self.settings.check_interval,
+            commented_out=self.commented_out,
+            problem=self.pairs.problem,
         )
 
     def _publish(self) -> None:

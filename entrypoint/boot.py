@@ -10,16 +10,21 @@ import os
 import signal
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from entrypoint import isolate
+from entrypoint.core.copy import Source
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.names import covers_any
 from entrypoint.core.options import Settings
-from entrypoint.core.plan import Plan, Usable, identities
-from entrypoint.core.site import Facts
+from entrypoint.core.plan import Plan, Usable, wanted
+from entrypoint.core.site import Facts, snippets
 from entrypoint.core.times import rfc3339
+from entrypoint.core.wanted import Wanted
 from entrypoint.edges import nginx, passwords, source
+from entrypoint.edges.configuration import UserConfiguration
 from entrypoint.edges.generations import Generation, Generations, Locked, lock
 from entrypoint.edges.publish import StatusFiles
 
@@ -102,44 +107,68 @@ def _first_generation(settings: Settings, program: str) -> Generations:
 
 def _startable(settings: Settings, facts: Facts, program: str, generations: Generations) -> Generation:
     """The best generation that NGINX accepts: as stored, rebuilt, with TLS commented out, or the last proved one."""
-    plan = stored_plan(settings, facts, generations)
     last = generations.current()
+    try:
+        user = user_source(settings, facts)
+    except Refused as error:
+        log.error("%s", error)
+        if last:
+            return _last_resort(generations, program, error)
+        user = None
+    plan = stored_plan(settings, facts, generations, user)
     try:
         if last and last.manifest.get("digest") == plan.digest:
             _passwords(settings, plan)
             nginx.test(program, last.config)
             return last
-        return _build(plan, program, generations, "settings" if last else "first start")
+        return _accepted(plan, program, generations, "settings" if last else "first start")
     except (Refused, OSError) as error:
         reason = error.problem.detail if isinstance(error, Refused) else str(error)
         log.error("starting without TLS, because NGINX or the disk refused the configuration: %s", reason)
     try:
-        gated = Plan(settings, facts, plan.templates, {}, dict.fromkeys(identities(settings), reason))
-        return _build(gated, program, generations, f"start without TLS: {reason}")
+        gated = replace(plan, usable={}, reasons=dict.fromkeys((pair.identity for pair in plan.wanted), reason))
+        return _accepted(gated, program, generations, f"start without TLS: {reason}")
     except (Refused, OSError) as error:
         return _last_resort(generations, program, error)
 
 
-def stored_plan(settings: Settings, facts: Facts, generations: Generations) -> Plan:
+def stored_plan(settings: Settings, facts: Facts, generations: Generations, user: Source | None = None) -> Plan:
     """What can run without the network: the pairs that were served last, as far as they fit the settings."""
-    usable = {}
-    for identity in identities(settings):
-        stored = generations.stored(identity)
-        if stored and covers_any(stored[0]["names"], settings.server_names):
+    usable, reasons = {}, {}
+    for pair in wanted(settings, user):
+        stored = generations.stored(pair.identity)
+        if stored and (stored[0].get("source") == "file" or covers_any(stored[0]["names"], pair.names)):
             about, chain_pem, key_pem = stored
-            usable[identity] = Usable(chain_pem, key_pem, about)
-    reasons = dict.fromkeys(identities(settings), _why_pending(settings))
-    return Plan(settings, facts, source.packaged(), usable, reasons)
+            usable[pair.identity] = Usable(chain_pem, key_pem, about)
+        reasons[pair.identity] = _why_pending(pair, settings)
+    return Plan(settings, facts, source.packaged(), usable, reasons, user)
 
 
-def _why_pending(settings: Settings) -> str:
-    # Path.exists() raises where a folder above is closed.
-    missing = [str(path) for path in settings.key_files if not os.path.exists(path)]  # noqa: PTH110
-    if missing:
-        return f"the key file {' and '.join(missing)} does not exist"
+def user_source(settings: Settings, facts: Facts) -> Source | None:
+    """The user's configuration, None where there is none. Raises `Refused` where nothing of it can be known."""
+    return UserConfiguration(settings, snippets(settings, facts, source.packaged())).read()
+
+
+def _why_pending(pair: Wanted, settings: Settings) -> str:
+    if not os.path.exists(pair.key_file):  # noqa: PTH110 - Path.exists() raises where a folder above is closed
+        return f"the key file {pair.key_file} does not exist"
     if not settings.certmgr_hosts:
         return "CERTMGR_HOST is not set"
-    return f"waiting for the first certificate for {settings.lookup} from {settings.certmgr_hosts[0]}"
+    return f"waiting for the first certificate for {pair.lookup} from {settings.certmgr_hosts[0]}"
+
+
+def _accepted(plan: Plan, program: str, generations: Generations, why: str) -> Generation:
+    """Build the plan, without those of the user's servers and files that NGINX refuses."""
+    for _ in range(isolate.MOST_REFUSALS):
+        try:
+            return _build(plan, program, generations, why)
+        except isolate.Rejected as error:
+            narrower = isolate.narrowed(plan, error.generation, error.problem.detail)
+            if narrower is None:
+                raise
+            log.warning("NGINX refuses a part: %s", isolate.translated(plan, error.generation, str(error)))
+            plan = narrower
+    raise Refused(Outcome.CONFIG_REJECTED, f"NGINX refuses more than {isolate.MOST_REFUSALS} servers and files")
 
 
 def _build(plan: Plan, program: str, generations: Generations, why: str) -> Generation:
@@ -150,8 +179,8 @@ def _build(plan: Plan, program: str, generations: Generations, why: str) -> Gene
     try:
         nginx.test(program, generation.config)
     except Refused as error:
-        generations.refuse(generation, error.problem.detail)
-        raise
+        generations.refuse(generation, isolate.translated(plan, generation.path, error.problem.detail))
+        raise isolate.Rejected(error.problem, generation.path) from None
     generations.publish(generation)
     return generation
 

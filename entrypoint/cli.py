@@ -138,14 +138,14 @@ def _refresh(arguments: argparse.Namespace) -> int:
 
 
 def _render(_: argparse.Namespace) -> int:
-    from entrypoint.boot import stored_plan
+    from entrypoint.boot import stored_plan, user_source
     from entrypoint.edges import nginx, source
     from entrypoint.edges.generations import Generations
 
     settings = _settings()
     facts, _warnings = source.facts(nginx.version(nginx.binary(settings.nginx_bin)), settings.run_dir)
     generations = Generations(settings.state_dir)
-    plan = stored_plan(settings, facts, generations)
+    plan = stored_plan(settings, facts, generations, user_source(settings, facts))
     current = generations.current()
     for path, text in plan.texts(current.number if current else 1).items():
         print(f"# configuration file {path}:\n{text}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,17 +18,19 @@ from entrypoint.core.options import Endpoint, Settings
 from entrypoint.core.plan import Usable
 from entrypoint.core.report import Record
 from entrypoint.core.times import rfc3339
+from entrypoint.core.wanted import Wanted
 from entrypoint.edges import certmgr, keys, roots, watch
 
 log = logging.getLogger("certfront")
+
+_AT_ONCE = 16  # connections
 
 
 @dataclass
 class Slot:
     """What the agent remembers of one pair. ``chain`` is the stored one, whether it is live or not."""
 
-    identity: str
-    key_file: Path
+    wanted: Wanted
     record: Record
     about: dict[str, Any] = field(default_factory=dict)
     chain: Chain | None = None
@@ -36,6 +40,11 @@ class Slot:
     key: Key | Problem | None = None
     key_contents: str = ""
     said: tuple[object, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """What the pair is known by."""
+        return self.wanted.identity
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,7 @@ def restore(slot: Slot, stored: tuple[Any, bytes, bytes] | None) -> None:
         chain = Chain(ders, describe(ders[0]))
     except (Refused, IndexError):
         return
-    if not covers_any(chain.leaf.names, slot.record.wanted):
+    if about.get("source") != "file" and not covers_any(chain.leaf.names, slot.wanted.names):
         return  # the site has got another name since
     slot.chain = chain
     slot.about, slot.stored_key = dict(about), key_pem
@@ -75,27 +84,45 @@ def show_served(slot: Slot) -> None:
         served=leaf,
         key_type=leaf.key_type if leaf else slot.record.key_type,
         certmgr=source or slot.record.certmgr,
+        source=slot.about.get("source", slot.record.source),
         changed_at=datetime.fromisoformat(changed) if changed and leaf else None,
     )
 
 
-def read_key(slot: Slot, settings: Settings) -> Key | Problem:
+def read_key(slot: Slot) -> Key | Problem:
     """Our key, read again only when its file or the passwords changed: a slow derivation must not cost every check."""
-    contents = watch.contents((slot.key_file, settings.key_password_file))
+    contents = watch.contents((Path(slot.wanted.key_file), Path(slot.wanted.password_file)))
     if slot.key is None or contents != slot.key_contents:
         try:
-            slot.key = keys.load(slot.key_file, settings.key_password_file)
+            slot.key = keys.load(Path(slot.wanted.key_file), Path(slot.wanted.password_file))
         except Refused as error:
             slot.key = error.problem
         slot.key_contents = contents
     return slot.key
 
 
+async def look_at_all(slots: Sequence[Slot], settings: Settings, now: datetime, *, force: bool) -> list[Found]:
+    """A finding for each, of so many at once that neither CertMgr nor this machine is flooded."""
+    limit = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(slot: Slot) -> Found:
+        async with limit:
+            return await look(slot, settings, now, force=force)
+
+    return list(await asyncio.gather(*map(one, slots)))
+
+
 async def look(slot: Slot, settings: Settings, now: datetime, *, force: bool) -> Found:
-    """Check one pair against CertMgr."""
-    key = read_key(slot, settings)
+    """Check one pair: against the user's own certificate where there is one, else against CertMgr."""
+    key = read_key(slot)
     if isinstance(key, Problem):
         return Found(_kept(slot, None), key)
+    if (own := _own(slot)) is not None:
+        return own if isinstance(own, Found) else _vetted_own(slot, own, key, now)
+    if not slot.wanted.lookup:
+        hint = "add `# certfront: lookup=NAME` to the server"
+        problem = Problem(Outcome.CONFIG_REJECTED, "the server has no name that CertMgr could be asked for", hint)
+        return Found(_kept(slot, key), problem)
     if not settings.certmgr_hosts:
         hint = "set CERTMGR_HOST to the Domino server that runs CertMgr"
         return Found(_kept(slot, key), Problem(Outcome.UNREACHABLE, "CERTMGR_HOST is not set", hint))
@@ -114,7 +141,8 @@ async def look(slot: Slot, settings: Settings, now: datetime, *, force: bool) ->
 async def _ask(endpoint: Endpoint, slot: Slot, key: Key, settings: Settings, now: datetime, force: bool) -> Found:
     source = str(endpoint)
     try:
-        ders = await certmgr.fetch(endpoint.host, endpoint.port, settings.lookup, key.key_type, settings.timeout)
+        lookup = slot.wanted.lookup
+        ders = await certmgr.fetch(endpoint.host, endpoint.port, lookup, key.key_type, settings.timeout)
         if _same_as_before(slot, ders, key, now):
             return Found(_kept(slot, key), None, chain=slot.chain, certmgr=source, presented=ders)
         trusted = roots.load(settings.trusted_roots_file) if settings.trusted_roots_file else None
@@ -122,11 +150,11 @@ async def _ask(endpoint: Endpoint, slot: Slot, key: Key, settings: Settings, now
         verdict = vet.vet(
             ders,
             key=key,
-            wanted=settings.server_names,
+            wanted=slot.wanted.names,
             now=now,
             served=served,
             roots=trusted,
-            asked=settings.lookup,
+            asked=lookup,
             force=force,
         )
     except Refused as error:
@@ -134,6 +162,35 @@ async def _ask(endpoint: Endpoint, slot: Slot, key: Key, settings: Settings, now
     if verdict.chain is None:
         return Found(None, report.one_problem(verdict), info=verdict.found)
     return Found(_usable(verdict.chain, key, source, now), None, chain=verdict.chain, certmgr=source, presented=ders)
+
+
+def _own(slot: Slot) -> tuple[bytes, ...] | Found | None:
+    """The user's own certificate file: None where there is none, a finding where it cannot be used."""
+    path = slot.wanted.certificate_file
+    if not path:
+        return None
+    try:
+        ders = pem.decode(Path(path).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return Found(running(slot), Problem(Outcome.MALFORMED, f"{path} cannot be read: {error.strerror}"))
+    if not ders:
+        hint = "give the leaf and its intermediates, in PEM form"
+        return Found(running(slot), Problem(Outcome.MALFORMED, f"there is no certificate in {path}", hint))
+    return ders
+
+
+def _vetted_own(slot: Slot, ders: tuple[bytes, ...], key: Key, now: datetime) -> Found:
+    """Names, age and trust of the user's own are the user's; what NGINX could not serve is not taken."""
+    if _same_as_before(slot, ders, key, now):
+        return Found(_kept(slot, key), None, chain=slot.chain, presented=ders)
+    verdict = vet.vet(ders, key=key, wanted=(), now=now)
+    if verdict.chain is None:
+        problem = report.one_problem(verdict)
+        named = replace(problem, detail=f"{slot.wanted.certificate_file}: {problem.detail}") if problem else None
+        return Found(_kept(slot, key), named, info=verdict.found)
+    return Found(_usable(verdict.chain, key, "", now), None, chain=verdict.chain, presented=ders)
 
 
 def _same_as_before(slot: Slot, ders: tuple[bytes, ...], key: Key, now: datetime) -> bool:
@@ -172,7 +229,7 @@ def _usable(chain: Chain, key: Key, source: str, now: datetime) -> Usable:
         "issuer": leaf.issuer,
         "not_before": rfc3339(leaf.not_before),
         "not_after": rfc3339(leaf.not_after),
-        "source": "certmgr",
+        "source": "certmgr" if source else "file",
         "certmgr": source,
         "installed_at": rfc3339(now),
     }

@@ -7,48 +7,62 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
 
+from entrypoint import isolate
 from entrypoint.core import pem, schedule
-from entrypoint.core.model import KeyType, Outcome, Problem, Refused
+from entrypoint.core.model import KeyType, Outcome, Refused
 from entrypoint.core.plan import Plan, Usable
+from entrypoint.core.wanted import Door, Wanted
 from entrypoint.edges import certmgr, nginx, passwords
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.rpc import Supervisord
 
+T = TypeVar("T")
+
 log = logging.getLogger("certfront")
 
-_POLL = 0.02  # seconds
+_POLL = 0.005  # seconds
 _TIMEOUT = 10.0  # seconds for NGINX to switch, and again for the handshakes
 # The old certificate still shows up for up to 0.2 s after the new one was first seen: one match proves nothing.
 _MATCHES = 5
+_THOROUGH = 20  # pairs; when so many have shown that the old workers are gone, one match is enough for the others
+_AT_ONCE = 16  # handshakes
 
 
-class Refusals:
-    """The plan that was refused last: tried again, unchanged, only now and then, as each try may cost a reload."""
+class Applied(NamedTuple):
+    """What runs now, and the milliseconds from the reload's signal to the proof; None where it ran already."""
 
-    _problem: Problem | None
+    plan: Plan
+    spent: float | None
+
+
+class Remembered(Generic[T]):
+    """What came of a plan that was refused. It is tried again only now and then: each try may cost a reload."""
+
+    _value: T | None
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
         """Let the next try come at once: something changed, or somebody asks for it."""
-        self._digest, self._problem, self._attempts = "", None, 0
+        self._digest, self._value, self._attempts = "", None, 0
         self._until = datetime.min.replace(tzinfo=UTC)
 
-    def add(self, digest: str, problem: Problem, now: datetime, interval: float) -> None:
-        """Remember why a plan was refused."""
+    def add(self, digest: str, value: T, now: datetime, interval: float) -> None:
+        """Remember what came of a plan."""
         self._attempts = self._attempts + 1 if digest == self._digest else 1
-        self._digest, self._problem = digest, problem
+        self._digest, self._value = digest, value
         self._until = now + timedelta(seconds=schedule.retry_refused(self._attempts, interval))
 
-    def still(self, digest: str, now: datetime) -> Problem | None:
-        """Why a plan is not tried now, None where it may be."""
-        return self._problem if digest == self._digest and now < self._until else None
+    def still(self, digest: str, now: datetime) -> T | None:
+        """What came of a plan, None where it may be tried."""
+        return self._value if digest == self._digest and now < self._until else None
 
 
 @dataclass
@@ -60,22 +74,43 @@ class Rollout:
     supervisord: Supervisord
     run_dir: Path
 
-    async def apply(self, plan: Plan, known: Iterable[bytes], when: str, why: str) -> float:
-        """Make ``plan`` live; returns the milliseconds from the reload's signal to the proof.
+    async def apply(self, plan: Plan, known: Iterable[bytes], when: str, why: str) -> Applied:
+        """Make ``plan`` live, without those of the user's servers and files that NGINX refuses.
 
         ``known`` are passwords that open the plan's keys. Raises `Refused` with what was served before being
         served again.
         """
         before = self.generations.current()
-        generation = await self._staged(plan, known, when, why)
+        plan, generation = await self._accepted(plan, known, when, why)
+        if generation is None:
+            return Applied(plan, None)
         try:
             self.generations.publish(generation)
-            spent = await self.prove(plan, generation, reload=True)
+            spent = await self.prove(plan, generation, reload=True, before=before)
         except (Refused, OSError) as error:
             self._roll_back(before, generation, str(error))
             raise _refused(error) from None
         self.confirm(generation)
-        return spent
+        return Applied(plan, spent)
+
+    async def _accepted(
+        self, plan: Plan, known: Iterable[bytes], when: str, why: str
+    ) -> tuple[Plan, Generation | None]:
+        """The plan that NGINX accepts, and its generation: None where that is what is live already."""
+        known = tuple(known)
+        for _ in range(isolate.MOST_REFUSALS):
+            current = self.generations.current()
+            if plan.gates and current and current.manifest.get("digest") == plan.digest:
+                return plan, None
+            try:
+                return plan, await self._staged(plan, known, when, why)
+            except isolate.Rejected as error:
+                narrower = isolate.narrowed(plan, error.generation, error.problem.detail)
+                if narrower is None:
+                    raise _told(plan, error) from None
+                log.warning("NGINX refuses a part: %s", _told(plan, error))
+                plan = narrower
+        raise Refused(Outcome.CONFIG_REJECTED, f"NGINX refuses more than {isolate.MOST_REFUSALS} servers and files")
 
     async def _staged(self, plan: Plan, known: Iterable[bytes], when: str, why: str) -> Generation:
         try:
@@ -89,18 +124,22 @@ class Rollout:
         try:
             await asyncio.to_thread(nginx.test, self.program, generation.config)
         except Refused as error:
-            self._refuse(generation, str(error))
-            raise
+            self._refuse(generation, isolate.translated(plan, generation.path, str(error)))
+            raise isolate.Rejected(error.problem, generation.path) from None
         return generation
 
-    async def prove(self, plan: Plan, generation: Generation, *, reload: bool) -> float:
-        """Reload if asked, and wait for the proof that NGINX runs ``generation`` and presents its chains."""
+    async def prove(
+        self, plan: Plan, generation: Generation, *, reload: bool, before: Generation | None = None
+    ) -> float:
+        """Reload if asked, and wait for the proof that NGINX runs ``generation`` and presents its chains.
+
+        Chains that were proved with the generation ``before`` are not asked for again. Returns milliseconds.
+        """
         started = time.monotonic()
         if reload:
             self.supervisord.reload_nginx()
         await self._switched(plan.settings.status_port, generation.number)
-        for usable in plan.usable.values():
-            await _presented(plan, usable)
+        await _all_presented(plan, [pair for pair in plan.running() if not _same(pair.identity, generation, before)])
         return (time.monotonic() - started) * 1000
 
     async def _switched(self, status_port: int, number: int) -> None:
@@ -156,23 +195,59 @@ class Rollout:
         passwords.write(Path(plan.password_file), offered or passwords.lines(plan.settings.key_password_file))
 
 
-async def _presented(plan: Plan, usable: Usable) -> None:
-    """Several handshakes in a row must show the chain that the plan names, over the key type that it has."""
+def _same(identity: str, generation: Generation, before: Generation | None) -> bool:
+    """Whether a pair has the same files in both generations."""
+    pairs = [each.manifest.get("pairs", {}).get(identity) for each in (generation, before) if each]
+    return len(pairs) == 2 and pairs[1] is not None and pairs[0]["chain_file"] == pairs[1]["chain_file"]
+
+
+async def _all_presented(plan: Plan, pairs: Sequence[Wanted]) -> None:
+    """Each pair's chain must come back at one of its doors, the first pairs' several times in a row."""
+    limit = asyncio.Semaphore(_AT_ONCE)
+    chains = {pem.decode(usable.chain_pem) for usable in plan.usable.values()}
+
+    async def presented(number: int, pair: Wanted) -> None:
+        usable = plan.usable[pair.identity]
+        for door in pair.doors:
+            async with limit:
+                await _presented(door, usable, chains, _MATCHES if number < _THOROUGH else 1)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number, pair in enumerate(pairs):
+                if not pair.doors:
+                    log.info("%s: no TLS listener over TCP, so no handshake proves it", pair.title)
+                group.create_task(presented(number, pair))
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from None
+
+
+async def _presented(door: Door, usable: Usable, chains: Collection[tuple[bytes, ...]], enough: int) -> None:
     expected = pem.decode(usable.chain_pem)
-    name, key_type = plan.settings.site_name, KeyType(usable.about["key_type"])
+    key_type = KeyType(usable.about["key_type"])
     deadline = time.monotonic() + _TIMEOUT
-    matches, seen = 0, "nothing"
-    while matches < _MATCHES:
+    matches, seen, found = 0, "nothing", False
+    while matches < enough:
         try:
-            chain = await certmgr.fetch("127.0.0.1", plan.settings.https_port, name, key_type, _TIMEOUT)
+            chain = await certmgr.fetch(
+                door.address, door.port, door.name, key_type, _TIMEOUT, proxy_protocol=door.proxy_protocol
+            )
             matches = matches + 1 if chain == expected else 0
-            seen = hashlib.sha256(chain[0]).hexdigest()
+            seen, found = hashlib.sha256(chain[0]).hexdigest(), chain in chains
         except Refused as error:
-            matches, seen = 0, error.problem.detail
+            matches, seen, found = 0, error.problem.detail, False
         if matches == 0:
+            if time.monotonic() > deadline and found:
+                log.warning("%s port %d: another server answers for %s", door.address, door.port, door.name)
+                return
             if time.monotonic() > deadline:
                 raise Refused(Outcome.NOT_SERVED, _not_served(usable.about, seen))
             await asyncio.sleep(_POLL)
+
+
+def _told(plan: Plan, error: isolate.Rejected) -> Refused:
+    problem = error.problem
+    return Refused(problem.outcome, isolate.translated(plan, error.generation, problem.detail), problem.hint)
 
 
 def _not_served(about: Mapping[str, object], seen: str) -> str:

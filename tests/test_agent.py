@@ -208,7 +208,7 @@ def test_a_cycle_that_fails(
         await asyncio.wait_for(done, 30)
 
     with monkeypatch.context() as patch:
-        patch.setattr(agent_module, "look", fails)
+        patch.setattr(agent_module, "look_at_all", fails)
         asyncio.run(asked())
     assert "what nobody thought of" in caplog.text
     life.now = life.next_check()

@@ -30,10 +30,12 @@ ALLOWED: dict[str, set[str]] = {
     "sockets": set(),
     "edges": {"core", "settings", "sockets"},
     "look": {"core", "edges", "settings"},  # the first half of the agent's cycle
-    "rollout": {"core", "edges", "settings"},  # the second
+    "isolate": {"core"},
+    "rollout": {"core", "edges", "isolate", "settings"},  # the second
+    "pairs": {"core", "edges", "look", "settings"},
     "events": set(),
-    "agent": {"core", "edges", "events", "log", "look", "rollout", "settings"},
-    "boot": {"core", "edges", "log", "settings"},
+    "agent": {"core", "edges", "events", "isolate", "log", "look", "pairs", "rollout", "settings"},
+    "boot": {"core", "edges", "isolate", "log", "settings"},
     "demo": {"agent", "boot", "cli", "core", "edges", "log", "settings", "terminal"},
     "cli": {"agent", "boot", "core", "demo", "edges", "log", "settings", "terminal"},
     "__main__": {"cli"},

@@ -22,7 +22,7 @@ from entrypoint.core.plan import Plan, Usable
 from entrypoint.edges import certmgr, nginx
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.rpc import Supervisord
-from entrypoint.rollout import Refusals, Rollout
+from entrypoint.rollout import Remembered, Rollout
 from tests import pki
 from tests.faults import rig
 
@@ -49,7 +49,7 @@ class Site:
         return rig.plan(replace(self.settings, **changes), rig.usable(issued))  # type: ignore[arg-type]
 
     def apply(self, plan: Plan, known: tuple[bytes, ...] = ()) -> float:
-        return asyncio.run(self.rollout.apply(plan, known, "now", "test"))
+        return asyncio.run(self.rollout.apply(plan, known, "now", "test")).spent or 0
 
     def served(self) -> str:
         port = self.settings.https_port
@@ -238,7 +238,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 @given(st.floats(1, 100_000), st.integers(1, 30))
 def test_refusals(interval: float, attempts: int) -> None:
     """A refused plan rests for ten seconds or more, ever longer up to an hour; another plan, or a request, does not."""
-    refusals, now, waits = Refusals(), NOW, []
+    refusals, now, waits = Remembered[Problem](), NOW, []
     for _ in range(attempts):
         refusals.add("plan", PROBLEM, now, interval)
         assert refusals.still("plan", now + timedelta(seconds=9.9)) is PROBLEM
@@ -257,5 +257,5 @@ def test_refusals(interval: float, attempts: int) -> None:
 
 def test_nothing_refused() -> None:
     """At first, nothing is refused."""
-    assert Refusals().still("", NOW) is None
+    assert Remembered[Problem]().still("", NOW) is None
     assert isinstance(rig.usable(OLD), Usable)

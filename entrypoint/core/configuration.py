@@ -28,11 +28,11 @@ _PAIR = ("ssl_certificate", "ssl_certificate_key")
 class Configuration:
     """All that certfront wants to know of a configuration.
 
-    ``files`` are all that the root leads to and that can be read, itself first. ``levels`` has the settings right
-    inside ``main``, ``events``, ``http``, ``stream`` and ``mail``, by name. ``paths`` are the paths in each file, in
-    order, and ``blocks`` the places of the blocks that include it. ``http_end`` is the place of the ``}`` of the first
-    ``http`` block. ``defaults`` has, by context and socket, the server for connections that no name fits. ``warnings``
-    are comments to certfront that have no effect.
+    ``files`` are all that the root leads to and that can be read, itself first; ``blocks`` has the places of the blocks
+    that include each. ``levels`` has the settings right inside ``main``, ``events``, ``http``, ``stream`` and ``mail``,
+    by name. ``paths`` are the paths in each file, in order. ``http_end`` is the place of the ``}`` that ends the first
+    ``http``. ``defaults`` has, by context and socket, the server for connections that no name fits. ``warnings`` are
+    comments to certfront that have no effect.
     """
 
     files: tuple[str, ...]

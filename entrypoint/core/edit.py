@@ -11,6 +11,9 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 _MARK = "# certfront: commented out"
+# NGINX has room for 4,096 bytes between two ends of words, and a comment is none: a longer one is "too long parameter".
+_LONGEST = 4_000
+_SAFE = 1_000  # characters, of four bytes at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,15 @@ def quote(value: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text without line ends and other control characters, so that it can never end a comment that it stands in."""
-    return "".join(char if char.isprintable() else " " for char in text)
+    """The beginning of a text, without line ends and other control characters: it can never end or break a comment."""
+    return "".join(char if char.isprintable() else " " for char in text[:_SAFE])
 
 
 def render(text: str, edits: Iterable[Replace | CommentOut]) -> Rendered:
-    """Carry out the edits. Raises ValueError where two of them overlap and neither comments the other out."""
+    """Carry out the edits. Equal ones count once: servers that share a snippet may all ask for the same.
+
+    Raises ValueError where two of them overlap and neither comments the other out.
+    """
     copy = _Copy(text)
     for group in _outermost(edits):
         edit = group[0]
@@ -75,7 +81,7 @@ def render(text: str, edits: Iterable[Replace | CommentOut]) -> Rendered:
 def _outermost(edits: Iterable[Replace | CommentOut]) -> list[list[Replace | CommentOut]]:
     """The edits in order, without those within a span that is commented out; with equal spans, all of its reasons."""
     groups: list[list[Replace | CommentOut]] = []
-    for edit in sorted(edits, key=_order):
+    for edit in sorted(dict.fromkeys(edits), key=_order):
         last = groups[-1][0] if groups else None
         if last is None or edit.start >= last.end:
             groups.append([edit])
@@ -151,12 +157,16 @@ class _Copy:
         for number, part in enumerate(parts, 1):
             yield from (_Part(f"{_MARK}: {reason}{self.cr}", part.line) for reason in self.reasons[part.span])
             self.reasons[part.span] = []
-            text = part.text if number == len(parts) else part.text + self.cr
-            yield _Part(_comment(text) if part.span else text, part.line)
+            texts = _comments(part.text) if part.span else [part.text]
+            ends = [self.cr] * (len(texts) - 1) + [self.cr if number < len(parts) else ""]
+            yield from (_Part(text + end, part.line) for text, end in zip(texts, ends, strict=True))
 
 
-def _comment(text: str) -> str:
-    return f"# {text}" if text.strip("\r") else f"#{text}"
+def _comments(text: str) -> list[str]:
+    """A line as a comment, or as several where NGINX would find it too long."""
+    size = len(text) if len(text.encode("utf-8", "surrogatepass")) <= _LONGEST else _SAFE
+    parts = [text[start : start + size] for start in range(0, len(text), size or 1)] or [""]
+    return [f"# {part}" if part.strip("\r") else f"#{part}" for part in parts]
 
 
 def _merged(parts: Iterable[_Part]) -> list[_Part]:

@@ -11,6 +11,7 @@ from entrypoint.core.tree import Setting
 
 _HTTP_PORT = 80
 _UNIX = "unix:"
+_ADDRESS = re.compile(r"(\[[^\]]*\]|[^:\[\]/?]*)(?::(.*))?", re.DOTALL)
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 # What one server says of a socket holds for all servers on it.
 _SHARED = frozenset({"http2", "proxy_protocol", "ssl"})
@@ -86,34 +87,29 @@ def _sockets(setting: Setting, default_port: int | None) -> Iterator[Listener]:
     if setting.value.lower().startswith(_UNIX):
         yield Listener(setting.value[len(_UNIX) :], 0, parameters, setting, own)
         return
-    host, ports = _split(setting.value)
+    host, ports = ("*", setting.value) if _PORTS.fullmatch(setting.value) else _split(setting.value)
     address = _address(host)
     for port in _ports(ports, default_port) if address else ():
         yield Listener(address, port, parameters, setting, own)
 
 
-def _split(text: str) -> tuple[str, str]:
-    """The address, still as it is written, and the ports, which may be missing."""
-    if _PORTS.fullmatch(text):
-        return "*", text
-    if text.startswith("["):
-        host, _, ports = text.partition("]")
-        return f"{host}]", ports.removeprefix(":")
-    host, _, ports = text.partition(":")
-    return host, ports
+def _split(text: str) -> tuple[str, str | None]:
+    """The address as it is written, empty where it is none, and the ports, if there are any."""
+    match = _ADDRESS.fullmatch(text)
+    return (match[1], match[2]) if match else ("", None)
 
 
 def _address(host: str) -> str:
     """The shortest form of an address; empty for none."""
     host = "0.0.0.0" if host == "*" else host.lower()  # noqa: S104 - likewise
     try:
-        return str(ip_address(host.removeprefix("[").removesuffix("]")))
+        return str(ip_address(host.strip("[]")))
     except ValueError:
         return "" if host.startswith("[") else host
 
 
-def _ports(text: str, default: int | None) -> range:
-    match = _PORTS.fullmatch(text or str(default))
+def _ports(text: str | None, default: int | None) -> range:
+    match = _PORTS.fullmatch(str(default) if text is None else text)
     if not match:
         return range(0)
     first, last = int(match[1]), int(match[2] or match[1])

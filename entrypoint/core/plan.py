@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from entrypoint.core.copy import Copier, Copy, Gates, Pair, Source, blocked_servers, commented_out
 from entrypoint.core.options import Settings
 from entrypoint.core.pem import is_encrypted
-from entrypoint.core.site import Facts, Pair, render
+from entrypoint.core.site import Facts, around, http_additions, main_additions, render
+from entrypoint.core.wanted import Wanted, built_in, cared_for, of_servers
 
 _PENDING = "the certificate has not arrived yet"
 
@@ -25,73 +29,139 @@ class Usable:
 
 @dataclass(frozen=True)
 class Plan:
-    """What should run."""
+    """What should run: the built-in site, and the user's configuration, if there is one, but for what is gated."""
 
     settings: Settings
     facts: Facts
     templates: Mapping[str, str] = field(repr=False)
     usable: Mapping[str, Usable]
     reasons: Mapping[str, str]
+    source: Source | None = None
+    gates: Gates = field(default_factory=Gates)
 
-    @property
+    @cached_property
+    def wanted(self) -> tuple[Wanted, ...]:
+        """Every pair that a server needs."""
+        return wanted(self.settings, self.source)
+
+    @cached_property
     def digest(self) -> str:
         """Equal for two plans that NGINX would run alike: number and reasons are left out."""
-        blocked = dict.fromkeys(self._blocked(), "")
-        texts = render(self.settings, self.facts, self.templates, self._pairs(), blocked, 0)
-        return _hash(*(f"{path}\0{text}\0".encode() for path, text in sorted(texts.items())), length=64)
+        texts = self._rendered(0, silent=True)[0]
+        return _hash(
+            *(f"{path}\0{text}\0".encode(errors="surrogateescape") for path, text in sorted(texts.items())), length=64
+        )
 
-    @property
+    @cached_property
     def password_file(self) -> str:
         """The password file of this plan's keys: named after the keys, so that it says nothing of its content."""
-        encrypted = [pair.key_pem for pair in self.usable.values() if is_encrypted(pair.key_pem)]
+        encrypted = [pair.key_pem for pair in self._running().values() if is_encrypted(pair.key_pem)]
         return f"{self.settings.run_dir}/passwords/{_hash(*encrypted)}.txt" if encrypted else ""
 
     def texts(self, number: int) -> dict[str, str]:
         """The configuration's files by path."""
-        return render(self.settings, self.facts, self.templates, self._pairs(), self._blocked(), number)
+        return self._rendered(number)[0]
+
+    def origin(self, path: str, line: int) -> tuple[str, int] | None:
+        """The user's file and line that a line of the generation's file at ``path`` comes from."""
+        copy = self._rendered(0)[1]
+        return copy.origin(path, line) if copy else None
 
     def files(self, number: int) -> dict[str, bytes]:
         """Every file of the generation by path, chains and keys included."""
-        found = {path: text.encode() for path, text in self.texts(number).items()}
-        for pair in self._pairs():
-            if usable := self.usable.get(pair.identity):
-                found[pair.chain_file] = usable.chain_pem
-                found[pair.key_file] = usable.key_pem
+        found = {path: text.encode(errors="surrogateescape") for path, text in self.texts(number).items()}
+        pairs = self._pairs
+        for identity, usable in self._running().items():
+            found[pairs[identity].chain_file] = usable.chain_pem
+            found[pairs[identity].key_file] = usable.key_pem
         return found
 
     def manifest(self, number: int, when: str, why: str) -> dict[str, Any]:
         """What a person, or a later start, wants to know of the generation."""
-        files = {pair.identity: {"chain_file": pair.chain_file, "key_file": pair.key_file} for pair in self._pairs()}
-        pairs = {identity: {**pair.about, **files[identity]} for identity, pair in self.usable.items()}
+        pairs = {
+            identity: {
+                **usable.about,
+                "chain_file": self._pairs[identity].chain_file,
+                "key_file": self._pairs[identity].key_file,
+            }
+            for identity, usable in self._running().items()
+        }
         return {
             "generation": number,
             "created_at": when,
             "why": why,
             "digest": self.digest,
             "pairs": pairs,
-            "commented_out": self._blocked(),
+            "commented_out": self.commented_out(),
             "password_file": self.password_file,
         }
 
+    def commented_out(self) -> dict[str, str]:
+        """What does not run and why: pairs of the built-in site, and places in the user's files."""
+        own = {pair.identity for pair in built_in(self.settings)}
+        blocked = self._blocked()
+        found = {identity: reason for identity, reason in blocked.items() if identity in own}
+        return found | dict(commented_out(self.source, blocked, self.gates) if self.source else ())
+
+    def running(self) -> tuple[Wanted, ...]:
+        """The pairs that a running server presents."""
+        usable = self._running()
+        return tuple(pair for pair in self.wanted if pair.identity in usable)
+
+    def _running(self) -> dict[str, Usable]:
+        known = {pair.identity for pair in self.wanted}
+        return {identity: usable for identity, usable in self.usable.items() if identity in known}
+
     def _blocked(self) -> dict[str, str]:
-        missing = [identity for identity in identities(self.settings) if identity not in self.usable]
+        missing = [pair.identity for pair in self.wanted if pair.identity not in self.usable]
         return {identity: self.reasons.get(identity) or _PENDING for identity in missing}
 
-    def _pairs(self) -> tuple[Pair, ...]:
-        return tuple(self._pair(identity) for identity in identities(self.settings))
+    def _rendered(self, number: int, *, silent: bool = False) -> tuple[dict[str, str], Copy | None]:
+        blocked = self._blocked()
+        gates = self.gates
+        if silent:
+            blocked = dict.fromkeys(blocked, "-")
+            gates = Gates(dict.fromkeys(gates.servers, "-"), dict.fromkeys(gates.files, "-"))
+        own = tuple(self._pairs[pair.identity] for pair in built_in(self.settings))
+        if not self.source:
+            return render(self.settings, self.facts, self.templates, own, blocked, number), None
+        user = around(self.source.configuration, live=self._user_is_live(self.source, blocked))
+        copier = Copier(self.source, {i: p for i, p in self._pairs.items() if i in self.usable}, blocked, gates)
+        copy = copier.copy(
+            http=http_additions(self.settings, self.facts, user),
+            main=main_additions(self.settings, self.facts, user),
+            keep_user=bool(self.facts.user),
+        )
+        return {
+            **render(self.settings, self.facts, self.templates, own, blocked, number, user=user),
+            **copy.texts,
+        }, copy
 
-    def _pair(self, identity: str) -> Pair:
-        folder = f"certs/{self.settings.server_names[0].replace('*', '_')}"
-        usable = self.usable.get(identity)
+    def _user_is_live(self, source: Source, blocked: Mapping[str, str]) -> bool:
+        gone = blocked_servers(source, blocked, self.gates)
+        return any(cared_for(server) and server.place not in gone for server in source.configuration.servers)
+
+    @cached_property
+    def _pairs(self) -> dict[str, Pair]:
+        return {pair.identity: self._pair(pair) for pair in self.wanted}
+
+    def _pair(self, pair: Wanted) -> Pair:
+        folder = "certs/" + re.sub(r"[^A-Za-z0-9._-]", "_", pair.title)
+        usable = self.usable.get(pair.identity)
         if not usable:
-            return Pair(identity, f"{folder}/chain.pem", f"{folder}/key.pem")
+            return Pair(pair.identity, f"{folder}/chain.pem", f"{folder}/key.pem")
         chain, key = _hash(usable.chain_pem), _hash(usable.key_pem)
-        return Pair(identity, f"{folder}/chain-{chain}.pem", f"{folder}/key-{key}.pem", self.password_file)
+        return Pair(pair.identity, f"{folder}/chain-{chain}.pem", f"{folder}/key-{key}.pem", self.password_file)
+
+
+def wanted(settings: Settings, source: Source | None) -> tuple[Wanted, ...]:
+    """The pairs of the built-in site and of the user's servers."""
+    return (*built_in(settings), *(of_servers(source.configuration, settings) if source else ()))
 
 
 def identities(settings: Settings) -> tuple[str, ...]:
     """The pairs of the built-in site: one for each key file, none where no name is set."""
-    return tuple(f"site-{index + 1}" for index in range(len(settings.key_files) if settings.server_names else 0))
+    return tuple(pair.identity for pair in built_in(settings))
 
 
 def _hash(*parts: bytes, length: int = 16) -> str:

@@ -85,14 +85,29 @@ def _joined(problems: tuple[Problem, ...]) -> Problem:
     return Problem(problems[0].outcome, details, hints)
 
 
-def status(
-    records: Iterable[Record], *, generation: int, nginx: Mapping[str, Any], now: datetime, interval: float
+def status(  # noqa: PLR0913 - all of it is shown
+    records: Iterable[Record],
+    *,
+    generation: int,
+    nginx: Mapping[str, Any],
+    now: datetime,
+    interval: float,
+    commented_out: Mapping[str, str] | None = None,
+    problem: Problem | None = None,
 ) -> dict[str, Any]:
-    """The schema of ``/status.json``."""
+    """The schema of ``/status.json``.
+
+    ``commented_out`` names what of the user's configuration does not run, and why; ``problem`` says why all of it is
+    not known as it is now.
+    """
     return {
         "generation": generation,
         "updated_at": rfc3339(now),
         "nginx": dict(nginx),
+        "configuration": {
+            "problem": problem.detail if problem else "",
+            "commented_out": [{"where": where, "reason": why} for where, why in (commented_out or {}).items()],
+        },
         "certificates": [_certificate(record, now, interval) for record in records],
     }
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from string import Template
 from urllib.parse import urlsplit
 
+from entrypoint.core.configuration import Configuration
+from entrypoint.core.copy import Pair
 from entrypoint.core.gate import Line, gate
 from entrypoint.core.options import Settings
 
@@ -29,13 +31,31 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A pair as the configuration names it: paths relative to the generation, and the password file if it needs one."""
+class Around:
+    """The user's configuration, where the built-in servers are put into one; ``live``: a TLS server of it runs.
 
-    identity: str
-    chain_file: str
-    key_file: str
-    password_file: str = ""
+    Directives are those that it sets itself, ports those of its HTTP servers, and ``taken`` the ones among them that
+    have a ``default_server``.
+    """
+
+    main: frozenset[str] = frozenset()
+    http: frozenset[str] = frozenset()
+    ports: frozenset[int] = frozenset()
+    taken: frozenset[int] = frozenset()
+    live: bool = False
+
+
+def around(configuration: Configuration, *, live: bool) -> Around:
+    """What the built-in servers have to know of a configuration."""
+    servers = [server for server in configuration.servers if server.context == "http"]
+    listeners = [listener for server in servers for listener in server.listeners if not listener.udp]
+    return Around(
+        main=frozenset(configuration.levels["main"]),
+        http=frozenset(configuration.levels["http"]),
+        ports=frozenset(listener.port for listener in listeners),
+        taken=frozenset(listener.port for listener in listeners if listener.default_server),
+        live=live,
+    )
 
 
 class _Template(Template):
@@ -55,22 +75,25 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def render(
+def render(  # noqa: PLR0913 - all of it decides
     settings: Settings,
     facts: Facts,
     templates: Mapping[str, str],
     pairs: tuple[Pair, ...],
     blocked: Mapping[str, str],
     generation: int,
+    *,
+    user: Around | None = None,
 ) -> dict[str, str]:
-    """Every file of the configuration by its path in the generation.
+    """Every file of the configuration by its path in the generation; with ``user``, all but the root file.
 
     ``templates`` are the packaged files by path. A pair in ``blocked`` is commented out with the reason given there.
     """
-    live = [pair for pair in pairs if pair.identity not in blocked]
-    values = _values(settings, facts, templates, live=bool(live), generation=generation)
+    live = any(pair.identity not in blocked for pair in pairs) or (user is not None and user.live)
+    values = _values(settings, facts, templates, live=live, generation=generation, user=user or Around())
     tls = _tls_server(templates["templates/site-tls.conf"], values, pairs) if pairs else []
-    lines = [Line(text) for text in _site_head(templates, values).splitlines()] + tls
+    head = _site_head(templates, values, _servers_before(settings, user))
+    lines = [Line(text) for text in head.splitlines()] + tls
     files = {
         "nginx.conf": fill(templates["nginx.conf"], values),
         "mime.types": templates["mime.types"],
@@ -80,11 +103,46 @@ def render(
     for path, text in templates.items():
         if path.startswith("snippets/"):
             files[path] = fill(text, values)
+    if user:
+        del files["nginx.conf"]
     return files
 
 
-def _site_head(templates: Mapping[str, str], values: Mapping[str, str]) -> str:
-    names = ("site-http", "site-unknown")
+def snippets(settings: Settings, facts: Facts, templates: Mapping[str, str]) -> dict[str, str]:
+    """The packaged snippets by path, filled: the user's own configuration may include them as well."""
+    values = _values(settings, facts, templates, live=True, generation=0, user=Around())
+    return {path: fill(text, values) for path, text in templates.items() if path.startswith("snippets/")}
+
+
+def http_additions(settings: Settings, facts: Facts, user: Around) -> str:
+    """What goes to the end of the user's ``http`` block: what it does not set itself, and our servers."""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    wanted = {f"{kind}_temp_path": f'"{settings.run_dir}/nginx/{kind}"' for kind in kinds}
+    wanted["server_names_hash_bucket_size"] = "512"
+    if facts.nginx_version >= KEEPALIVE_MIN_TIMEOUT:
+        wanted["keepalive_min_timeout"] = "5s"
+    lines = [f"    {name} {value};\n" for name, value in wanted.items() if name not in user.http]
+    return "".join([*lines, "    include status.conf;\n    include site.conf;\n"])
+
+
+def main_additions(settings: Settings, facts: Facts, user: Around) -> str:
+    """What goes to the end of the user's root file: our process's own, and what is not set there."""
+    wanted = {"worker_shutdown_timeout": "10m", "error_log": "stderr warn"}
+    wanted |= {"user": facts.user} if facts.user else {}
+    wanted |= {"ssl_object_cache_inheritable": "on"} if facts.nginx_version >= OBJECT_CACHE else {}
+    lines = ["# Added by certfront.", "daemon off;", f'pid "{settings.run_dir}/nginx.pid";']
+    lines += [f"{name} {value};" for name, value in wanted.items() if name not in user.main]
+    return "\n".join([*lines, *([] if "events" in user.main else ["events { }"])]) + "\n"
+
+
+def _servers_before(settings: Settings, user: Around | None) -> tuple[str, ...]:
+    """The built-in servers besides the TLS one. Whoever brings servers of their own and names no site has no other."""
+    if settings.server_names:
+        return ("site-http", "site-unknown")
+    return () if user and settings.http_port in user.ports else ("site-http",)
+
+
+def _site_head(templates: Mapping[str, str], values: Mapping[str, str], names: tuple[str, ...]) -> str:
     head = "map $http_upgrade $certfront_connection {\n    default upgrade;\n    '' '';\n}\n\n"
     return head + "".join(fill(templates[f"templates/{name}.conf"], values) for name in names) + "\n"
 
@@ -103,17 +161,18 @@ def _pair_lines(pair: Pair) -> tuple[str, str]:
 
 
 def _values(
-    settings: Settings, facts: Facts, templates: Mapping[str, str], *, live: bool, generation: int
+    settings: Settings, facts: Facts, templates: Mapping[str, str], *, live: bool, generation: int, user: Around
 ) -> dict[str, str]:
-    values = _main_values(settings, facts, generation) | _listen_values(settings, facts)
+    values = _main_values(settings, facts, generation) | _listen_values(settings, facts, user)
     values |= _upstream_values(settings, facts)
     values["hsts"] = f'add_header Strict-Transport-Security "{settings.hsts}" always;' if settings.hsts else ""
     body = "site-proxy" if settings.upstream else "site-static"
     values["site_body"] = fill(templates[f"templates/{body}.conf"], values)
-    values["acme_challenge"] = _acme_challenge(settings)
+    challenge = _acme_challenge(settings)
+    values["acme_challenge"] = fill(challenge, values) if challenge else ""
     if live:
         values["http_body"] = _redirect(settings)
-    elif settings.before_tls == "serve" or not settings.server_names:  # no name: the base image's job, plain HTTP
+    elif settings.before_tls == "serve" or not (settings.server_names or user.ports):  # the base image's job
         values["http_body"] = values["site_body"]
     else:
         page = _quoted(templates["pages/pending.html"])
@@ -161,21 +220,25 @@ _LOG_FORMATS = {
 }
 
 
-def _listen_values(settings: Settings, facts: Facts) -> dict[str, str]:
+def _listen_values(settings: Settings, facts: Facts, user: Around) -> dict[str, str]:
     directive = facts.nginx_version >= HTTP2_DIRECTIVE
     tls = "ssl" if directive else "ssl http2"
+
+    def first(port: int) -> str:
+        return "" if port in user.taken else " default_server"
+
     return {
         "http2": "http2 on;" if directive else "",
-        "http_listen": _listen(settings.http_port, "default_server", facts),
-        "status_listen": _listen(settings.status_port, "default_server", facts),
-        "https_listen": _listen(settings.https_port, tls, facts),
-        "unknown_listen": _listen(settings.https_port, f"{tls} default_server", facts),
+        "http_listen": _listen(settings.http_port, first(settings.http_port), facts),
+        "status_listen": _listen(settings.status_port, first(settings.status_port), facts),
+        "https_listen": _listen(settings.https_port, f" {tls}", facts),
+        "unknown_listen": _listen(settings.https_port, f" {tls}{first(settings.https_port)}", facts),
     }
 
 
 def _listen(port: int, options: str, facts: Facts) -> str:
     addresses = [str(port)] + ([f"[::]:{port}"] if facts.ipv6 else [])
-    return "\n".join(f"listen {address} {options};" for address in addresses)
+    return "\n".join(f"listen {address}{options};" for address in addresses)
 
 
 def _upstream_values(settings: Settings, facts: Facts) -> dict[str, str]:
@@ -204,7 +267,7 @@ def _acme_challenge(settings: Settings) -> str:
         action = f"return 301 {target}$request_uri;"
     else:
         action = (
-            f'set $certfront_certmgr "{target}";\n    proxy_pass $certfront_certmgr;\n'
+            f'@{{resolver}}\n    set $certfront_certmgr "{target}";\n    proxy_pass $certfront_certmgr;\n'
             "    proxy_set_header Host $host;\n    proxy_ssl_server_name on;\n    proxy_connect_timeout 5s;"
         )
     return f"location /.well-known/acme-challenge/ {{\n    {action}\n}}"

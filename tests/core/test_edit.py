@@ -252,6 +252,30 @@ def test_overlaps(edits: list[Replace | CommentOut]) -> None:
         render("abcdef;", edits)
 
 
+@pytest.mark.parametrize("char", ["a", "é", "\U0001f512", "\udcff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_long_lines(tmp_path: Path, char: str, end: str) -> None:
+    """NGINX has no room for a comment of 4,096 bytes: a longer line becomes several, and a reason is cut short."""
+    text = (
+        f"events {{ }}{end}http {{{end}server {{ return 200 '{char * 2_000}'; add_header a '{char * 3_000}'; }}{end}}}"
+    )
+    assert "too long parameter" in ask_nginx(tmp_path, text.replace("server", "# server") + end).message
+    server = next(directive for directive in walk(parse(text).directives) if directive.name == "server")
+    copy = render(text, [CommentOut(server.start, server.end, char * 9_000)])
+    said = ask_nginx(tmp_path, copy.text)
+    assert said.taken, said.output
+    assert copy.text.count("\n") == copy.text.count(end)
+    commented = "".join(line[2:].removesuffix("\r") for line in copy.text.split("\n")[3:-1])
+    assert commented == text[server.start : server.end]
+    assert copy.lines[2:-1] == (3,) * (len(copy.lines) - 3)
+
+
+def test_equal_edits() -> None:
+    """The same edit twice is one: servers that share a snippet may both ask for it."""
+    edits = [Replace(2, 3, "c"), Replace(2, 3, "c"), Replace(3, 3, " ssl"), Replace(3, 3, " ssl")]
+    assert render("a b;", edits).text == "a c ssl;"
+
+
 SERVERS = """\
 events { }
 http {

@@ -131,7 +131,7 @@ def test_schema() -> None:
         next_check_at=NOW + 300 * SECOND,
     )
     status = _status(full)
-    assert list(status) == ["generation", "updated_at", "nginx", "certificates"]
+    assert list(status) == ["generation", "updated_at", "nginx", "configuration", "certificates"]
     assert (status["generation"], status["updated_at"]) == (7, "2026-03-01T12:00:00Z")
     assert list(status["nginx"]) == ["version", "running_since", "last_reload_at", "last_reload_ms"]
     assert status["certificates"] == [

@@ -200,7 +200,7 @@ def test_digest_without_a_change(tmp_path: Path) -> None:
 
 def test_digest_with_a_change(tmp_path: Path) -> None:
     """What NGINX would run differently gives another digest: a chain, a key, a setting, a pair that comes or goes."""
-    chosen = rig.settings(tmp_path, **TWO_KEYS)
+    chosen = rig.settings(tmp_path, **TWO_KEYS, UPSTREAM="http://app")
     plain = rig.plan(chosen, *DUAL)
     renewed = rig.usable(pki.issue("www.acme.io", CA, names=["www.acme.io"], key=RSA.key))
     others = [

@@ -80,7 +80,7 @@ def test_changes_are_told(tmp_path: Path, change: Callable[[Path], None]) -> Non
         (tmp_path / "key.pem").write_bytes(b"old")
     before = watch.contents([tmp_path / "key.pem"])
     told = threading.Event()
-    watch.start([tmp_path / "key.pem"], told.set)
+    watch.Watch([tmp_path], told.set)
     _until_told(tmp_path, told)
     change(tmp_path)
     assert told.wait(30)
@@ -88,7 +88,7 @@ def test_changes_are_told(tmp_path: Path, change: Callable[[Path], None]) -> Non
 
 
 def _until_told(folder: Path, told: threading.Event) -> None:
-    """Watching begins some time after `start` returns: touch another file until the first event comes."""
+    """Watching begins some time after it is made: touch another file until the first event comes."""
 
     def touched() -> bool:
         (folder / "other").touch()
@@ -102,6 +102,6 @@ def _until_told(folder: Path, told: threading.Event) -> None:
 def test_nothing_to_watch(tmp_path: Path) -> None:
     """Without a folder that exists, no thread is started."""
     before = threading.active_count()
-    watch.start([tmp_path / "none" / "key.pem"], lambda: None)
-    watch.start([], lambda: None)
+    watch.Watch([tmp_path / "none"], lambda: None)
+    watch.Watch([], lambda: None)
     assert threading.active_count() == before

@@ -1,0 +1,125 @@
+"""Which certificates are wanted: those of the built-in site, and those that the user's servers name."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from entrypoint.core.configuration import Configuration
+from entrypoint.core.names import concrete
+from entrypoint.core.options import Settings
+from entrypoint.core.paths import folder, full_name
+from entrypoint.core.servers import Pair, Server
+
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where NGINX listens on all, loopback reaches it
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where NGINX must present a certificate: an address, a port (0: a UNIX socket) and the name to ask for."""
+
+    address: str
+    port: int
+    name: str
+    proxy_protocol: bool = False
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A pair that a server needs. Paths are absolute.
+
+    ``names`` are those that a chain of CertMgr's must cover. ``certificate_file`` is where the user's own certificate
+    may be; without one CertMgr is asked for ``lookup``, which is empty where no name can be asked for.
+    """
+
+    identity: str
+    title: str
+    names: tuple[str, ...]
+    lookup: str
+    key_file: str
+    password_file: str
+    certificate_file: str = ""
+    doors: tuple[Door, ...] = ()
+
+
+def built_in(settings: Settings) -> tuple[Wanted, ...]:
+    """One for each key file of the built-in site, none where it has no name."""
+    if not settings.server_names:
+        return ()
+    door = Door("127.0.0.1", settings.https_port, settings.site_name)
+    wanted = Wanted(
+        "", settings.server_names[0], settings.server_names, settings.lookup, "", str(settings.key_password_file)
+    )
+    return tuple(
+        replace(wanted, identity=f"site-{number}", key_file=str(path), doors=(door,))
+        for number, path in enumerate(settings.key_files, 1)
+    )
+
+
+def identity(pair: Pair) -> str:
+    """What a pair of the user's is known by: its two files, whoever names them."""
+    return f"{pair.certificate_file} {pair.key_file}"
+
+
+def of_servers(configuration: Configuration, settings: Settings) -> tuple[Wanted, ...]:
+    """The pairs of the user's TLS servers that certfront cares for; one that several servers name comes once."""
+    found: dict[str, Wanted] = {}
+    for server in configuration.servers:
+        for pair in cared_for(server):
+            wanted = _wanted(server, pair, folder(configuration.files[0]), settings)
+            known = found.get(wanted.identity)
+            found[wanted.identity] = _merged(known, wanted) if known else wanted
+    return tuple(found.values())
+
+
+def cared_for(server: Server) -> tuple[Pair, ...]:
+    """The pairs of a server that are looked after, in NGINX's order; the others are left to NGINX as they are."""
+    if server.off or not server.tls:
+        return ()
+    return tuple(pair for pair in server.pairs if not pair.for_nginx_only)
+
+
+def _wanted(server: Server, pair: Pair, prefix: str, settings: Settings) -> Wanted:
+    lookup = server.lookup or _lookup(server.hosts, settings)
+    title = (
+        concrete(server.hosts)
+        or next(iter(server.hosts), "")
+        or server.lookup
+        or posixpath.basename(pair.certificate_file)
+    )
+    password = server.password_file
+    return Wanted(
+        identity=identity(pair),
+        title=title,
+        names=server.hosts,
+        lookup=lookup,
+        key_file=pair.key_file,
+        password_file=full_name(password.value, prefix) if password else str(settings.key_password_file),
+        certificate_file=pair.certificate_file,
+        doors=tuple(_doors(server, lookup)),
+    )
+
+
+def _lookup(hosts: tuple[str, ...], settings: Settings) -> str:
+    """The first concrete name; for a wildcard ``CERTMGR_LOOKUP``, or ``www`` in its domain; empty without any."""
+    if not hosts:
+        return ""
+    return concrete(hosts) or settings.certmgr_lookup or _inside(hosts[0])
+
+
+def _inside(wildcard: str) -> str:
+    return f"www.{wildcard[2:]}"
+
+
+def _merged(known: Wanted, other: Wanted) -> Wanted:
+    names = tuple(dict.fromkeys((*known.names, *other.names)))
+    return replace(known, names=names, lookup=known.lookup or other.lookup, doors=(*known.doors, *other.doors))
+
+
+def _doors(server: Server, lookup: str) -> Iterator[Door]:
+    """One listener is enough, as all load the same pair; QUIC needs another client, and is left out."""
+    name = concrete(server.hosts) or (_inside(server.hosts[0]) if server.hosts else lookup or "localhost")
+    tls = [listener for listener in server.listeners if listener.tls and not listener.udp]
+    for listener in tls[:1]:
+        yield Door(_ANY.get(listener.address, listener.address), listener.port, name, listener.proxy_protocol)

@@ -1,0 +1,133 @@
+"""The user's NGINX configuration on disk: read whole with all that it includes, never changed."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from entrypoint.core.configuration import read as understand
+from entrypoint.core.copy import Source
+from entrypoint.core.model import Outcome, Refused
+from entrypoint.core.options import Settings
+from entrypoint.core.paths import folder
+from entrypoint.core.syntax import Parsed, SyntaxFault, attempt
+from entrypoint.core.tree import includes, is_glob
+
+Stamp = tuple[object, ...]
+
+
+class UserConfiguration:
+    """The configuration below ``NGINX_CONF``.
+
+    ``snippets`` are packaged files by their path relative to the root's folder, for includes that lead to no file of
+    the user's. What lies in the run folder's ``conf.d`` (templates that were filled on a read-only root) is read as if
+    the ``http`` block included it at its end.
+    """
+
+    def __init__(self, settings: Settings, snippets: Mapping[str, str]) -> None:
+        self.root = str(settings.nginx_conf)
+        self.more = f"{settings.run_dir}/conf.d/*.conf"
+        self.snippets = {folder(self.root) + path: text for path, text in snippets.items()}
+        self._stamp: Stamp | None = None
+        self._source: Source | None = None
+        self._patterns: tuple[str, ...] = ()
+        self._files: tuple[str, ...] = ()
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where something may change: the folders of all files, and of all patterns."""
+        found = (os.path.dirname(path) for path in (self.root, *self._files, *self._patterns, self.more))  # noqa: PTH120
+        return tuple(sorted({Path(path) for path in found if path and not is_glob(path)}))
+
+    def read(self) -> Source | None:
+        """The configuration as it is now, None where there is no root file; read again only when something changed.
+
+        Raises `Refused` (config-rejected) for a root file that cannot be read or parsed: then nothing is known.
+        """
+        if self.changed():
+            self._stamp = None
+            self._source = self._read() if os.path.lexists(self.root) else None
+            self._stamp = self._stamps()
+        return self._source
+
+    def changed(self) -> bool:
+        """Whether it is not as it was when it was read last."""
+        return self._stamp != self._stamps()
+
+    def _stamps(self) -> Stamp:
+        """What differs when a file does, or when a pattern matches others."""
+        patterns = (*self._patterns, self.more)
+        return (*map(_stamp, (self.root, *self._files)), *(tuple(_matches(pattern)) for pattern in patterns))
+
+    def _read(self) -> Source:
+        texts: dict[str, str] = {}
+        parsed: dict[str, Parsed | SyntaxFault] = {}
+        matches: dict[str, tuple[str, ...]] = {}
+        waiting = [self.root]
+        while waiting:
+            path = waiting.pop()
+            if path in parsed or (text := self._text(path)) is None:
+                continue
+            texts[path], parsed[path] = text, attempt(text)
+            if path == self.root:
+                texts[path], parsed[path] = self._with_more(text, parsed[path])
+            for pattern in _includes(parsed[path], self.root):
+                matches[pattern] = matches.get(pattern) or self._found(pattern)
+                waiting += matches[pattern]
+        self._patterns, self._files = tuple(matches), tuple(texts)
+        broken = {path: fault for path, fault in parsed.items() if isinstance(fault, SyntaxFault)}
+        if fault := broken.get(self.root):
+            raise Refused(Outcome.CONFIG_REJECTED, f"{fault.message} in {self.root}:{fault.line}", "mend NGINX_CONF")
+        return Source(self.root, texts, broken, understand(self.root, parsed, matches))
+
+    def _text(self, path: str) -> str | None:
+        try:
+            return Path(path).read_bytes().decode(errors="surrogateescape")
+        except OSError as error:
+            if path == self.root:
+                raise Refused(
+                    Outcome.CONFIG_REJECTED,
+                    f"NGINX_CONF: {path} cannot be read: {error.strerror}",
+                    "give it to the user that certfront runs as, or remove it",
+                ) from None
+        return self.snippets.get(path)
+
+    def _found(self, pattern: str) -> tuple[str, ...]:
+        found = tuple(_matches(pattern))
+        return (pattern,) if not found and pattern in self.snippets else found
+
+    def _with_more(self, text: str, parsed: Parsed | SyntaxFault) -> tuple[str, Parsed | SyntaxFault]:
+        """Without a line of its own, so that the lines of the user's file keep their numbers."""
+        if isinstance(parsed, SyntaxFault) or not _matches(self.more):
+            return text, parsed
+        http = next((each for each in parsed.directives if each.name == "http" and each.inside), None)
+        if not http or not http.inside:
+            return text, parsed
+        end = http.inside[1]
+        text = f'{text[:end]} include "{self.more}"; {text[end:]}' if _line_is_open(text, end) else text
+        return text, attempt(text)
+
+
+def _line_is_open(text: str, end: int) -> bool:
+    """Whether what is put in here is not part of a comment."""
+    return "#" not in text[text.rfind("\n", 0, end) + 1 : end]
+
+
+def _includes(parsed: Parsed | SyntaxFault, root: str) -> Iterable[str]:
+    return includes(parsed, folder(root)) if isinstance(parsed, Parsed) else ()
+
+
+def _matches(pattern: str) -> list[str]:
+    """As glob(3) without GLOB_BRACE and friends has it: sorted by byte, hidden files only where a dot is written."""
+    found = glob.glob(pattern) if is_glob(pattern) else [pattern] * os.path.exists(pattern)  # noqa: PTH110, PTH207
+    return sorted(found, key=os.fsencode)
+
+
+def _stamp(path: str) -> Stamp:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - follows links: Kubernetes swaps them
+    except OSError as error:
+        return (error.errno,)
+    return status.st_ino, status.st_dev, status.st_size, status.st_mtime_ns, status.st_mode

@@ -1,0 +1,161 @@
+"""The pairs that are looked after: those of the built-in site, and those that the user's configuration names now."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from entrypoint.core import report, schedule
+from entrypoint.core.copy import Source
+from entrypoint.core.model import Key, Outcome, Problem, Refused
+from entrypoint.core.options import Settings
+from entrypoint.core.plan import Plan, wanted
+from entrypoint.core.report import Record
+from entrypoint.core.wanted import Wanted
+from entrypoint.edges import watch
+from entrypoint.edges.configuration import UserConfiguration
+from entrypoint.edges.generations import Generations
+from entrypoint.look import Found, Slot, restore, say, show_served
+
+log = logging.getLogger("certfront")
+
+
+class Pairs:
+    """One `Slot` a pair. ``problem`` says why the user's configuration is not known as it is now."""
+
+    def __init__(self, settings: Settings, generations: Generations, user: UserConfiguration) -> None:
+        self.settings, self.generations, self.user = settings, generations, user
+        self.source: Source | None = None
+        self.problem: Problem | None = None
+        self.slots: list[Slot] = []
+        self.watched: tuple[Path, ...] = ()
+        self.contents = ""
+        self.refresh()
+        if not self.slots:
+            self._adopt()
+
+    def restore(self) -> None:
+        """Forget all, and begin with what the generations hold."""
+        self.slots = []
+        self._adopt()
+
+    def refresh(self) -> bool:
+        """Read the user's configuration again if it changed, and the files' contents; whether anything did."""
+        return any([self._configuration_changed(), self._contents_changed()])
+
+    def watch(self, changed: Callable[[], object]) -> watch.Watch:
+        """Call ``changed``, from another thread, when something happens near the files that matter."""
+        return watch.Watch(self.folders(), changed)
+
+    def folders(self) -> tuple[Path, ...]:
+        """Where something may change."""
+        found = {*(path.parent for path in self.watched), *self.user.folders}
+        return tuple(sorted(path for path in found if os.path.isdir(path)))  # noqa: PTH112 - closed ones too
+
+    def differ(self) -> bool:
+        """Whether anything changed since the last `refresh`."""
+        return self.user.changed() or watch.contents(self.watched) != self.contents
+
+    def _configuration_changed(self) -> bool:
+        try:
+            source = self.user.read()
+        except Refused as error:
+            news = error.problem != self.problem
+            self.problem = error.problem
+            if news:
+                log.error("%s; what runs is kept", error)
+            return news
+        news = source is not self.source or self.problem is not None
+        self.source, self.problem = source, None
+        if news:
+            self._say()
+            self._adopt()
+        return news
+
+    def _say(self) -> None:
+        for fault in self.source.configuration.faults if self.source else ():
+            log.error("%s in %s:%d: what needs it is commented out", fault.message, fault.file, fault.line)
+        for fault in self.source.configuration.warnings if self.source else ():
+            log.warning("%s:%d: %s", fault.file, fault.line, fault.message)
+
+    def _contents_changed(self) -> bool:
+        contents = watch.contents(self.watched)
+        changed, self.contents = contents != self.contents, contents
+        return changed
+
+    def _adopt(self) -> None:
+        """Slots for what is wanted now; what is known of a pair stays known."""
+        known = {slot.identity: slot for slot in self.slots}
+        self.slots = [self._slot(pair, known.get(pair.identity)) for pair in wanted(self.settings, self.source)]
+        files = [path for slot in self.slots for path in _files(slot.wanted)]
+        self.watched = tuple(dict.fromkeys((*self.settings.key_files, self.settings.key_password_file, *files)))
+
+    def _slot(self, pair: Wanted, known: Slot | None) -> Slot:
+        names = pair.names or (pair.title,)
+        if known is None:
+            return self._restored(Slot(pair, Record(pair.title, names)))
+        if known.wanted != pair:  # to be vetted again
+            known.presented = ()
+            known.record = replace(known.record, name=pair.title, wanted=names, next_check_at=None)
+        known.wanted = pair
+        return known
+
+    def _restored(self, slot: Slot) -> Slot:
+        restore(slot, self.generations.stored(slot.identity))
+        current = self.generations.current()
+        slot.live = bool(slot.chain and current and slot.identity in current.manifest["pairs"])
+        show_served(slot)
+        return slot
+
+
+def _files(pair: Wanted) -> tuple[Path, ...]:
+    found = (pair.key_file, pair.password_file, pair.certificate_file)
+    return tuple(Path(path) for path in found if path)
+
+
+def due(slot: Slot, now: datetime, longest: float) -> bool:
+    """Whether a check is due. One that lies further ahead than any is ever planned was planned by another clock."""
+    if slot.record.next_check_at is None:
+        return True
+    ahead = (slot.record.next_check_at - now).total_seconds()
+    return ahead <= 0 or ahead > longest
+
+
+def remember(slots: Iterable[Slot], plan: Plan, looks: Mapping[str, Found], gated: Collection[str]) -> None:
+    """Note that a plan is live; ``gated`` are the pairs whose servers NGINX refused."""
+    for slot in slots:
+        usable, found = plan.usable.get(slot.identity), looks.get(slot.identity)
+        slot.live = usable is not None and slot.identity not in gated
+        if usable:
+            slot.about, slot.stored_key = dict(usable.about), usable.key_pem
+        if usable and found and found.usable is usable:
+            slot.chain = found.chain or slot.chain
+
+
+def record(slot: Slot, found: Found, failure: Problem | None, now: datetime, interval: float) -> None:
+    """Note how the check of one pair ended, and say it unless it was said before. ``interval`` in seconds."""
+    before = slot.record.served
+    if not found.problem and not failure:
+        slot.presented = found.presented
+    show_served(slot)
+    good = Outcome.UNCHANGED if before == slot.record.served else Outcome.INSTALLED
+    failure = None if found.chain and found.chain == slot.chain and slot.live else failure
+    checked = report.checked(slot.record, found.problem or failure, good, now)
+    delay = schedule.next_check(
+        interval=interval,
+        failures=checked.failures,
+        pending=slot.record.served is None,
+        spread=random.uniform(-1, 1),  # noqa: S311 - jitter, no secret
+    )
+    slot.record = replace(
+        checked,
+        key_type=slot.key.key_type if isinstance(slot.key, Key) else checked.key_type,
+        certmgr=found.certmgr or checked.certmgr,
+        next_check_at=now + timedelta(seconds=delay),
+    )
+    say(slot, found, before)
