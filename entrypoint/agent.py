@@ -33,7 +33,7 @@ from entrypoint.edges.rpc import Supervisord
 from entrypoint.events import Mailbox, Request, why
 from entrypoint.look import Found, Slot, look_at_all, running
 from entrypoint.pairs import Pairs, due, record, remember
-from entrypoint.rollout import Remembered, Rollout
+from entrypoint.rollout import Remembered, Rollout, other_generation_runs
 
 log = logging.getLogger("certfront")
 
@@ -64,6 +64,7 @@ class Agent:
         self.asked_at: datetime | None = None
         self.digested: tuple[object, str] | None = None
         self.watching: watch.Watch | None = None
+        self.rejected: Problem | None = self.pairs.problem
         self.frozen = False
 
     @property
@@ -141,6 +142,7 @@ class Agent:
         looks = {slot.identity: result for slot, result in zip(chosen, found, strict=True)}
         plan = self._plan(looks)
         failure = self.pairs.problem or await self._rolled_out(plan, looks, why(requests))
+        self.rejected = failure if failure and failure.outcome is Outcome.CONFIG_REJECTED else None
         for slot in chosen:
             problem = failure or self.gated.get(slot.identity)
             record(slot, looks[slot.identity], problem, now, self.settings.check_interval)
@@ -177,7 +179,7 @@ class Agent:
         failure = await self._applied(plan, looks, cause)
         if failure:
             self.refusals.add(digest, failure, self.clock(), self.settings.check_interval)
-            for alone in self._one_by_one(plan):
+            for alone in self._smaller(plan, current):
                 await self._applied(alone, looks, cause)
         return failure
 
@@ -201,8 +203,11 @@ class Agent:
         else:
             self.gated, self.commented_out = {}, {}
 
-    def _one_by_one(self, plan: Plan) -> Iterator[Plan]:
-        """Where several pairs changed at once, each of them alone: a bad one must not hold up the others."""
+    def _smaller(self, plan: Plan, current: Generation | None) -> Iterator[Plan]:
+        """Without the user's files where none of them runs anyway; each of several changes alone."""
+        if plan.source and not (current and current.manifest.get("source")):
+            yield replace(plan, source=None)
+            return
         changed = [slot.identity for slot in self.slots if plan.usable.get(slot.identity) != running(slot)]
         for identity in changed if len(changed) > 1 else []:
             live = {slot.identity: kept for slot in self.slots if (kept := running(slot))}
@@ -242,21 +247,14 @@ class Agent:
         usable = {slot.identity: kept for slot in self.slots if (kept := running(slot))}
         plan = Plan(self.settings, self.facts, self.templates, usable, {}, self.pairs.source)
         try:
-            await self.rollout.prove(plan, current, reload=await self._other_generation(current.number))
+            await self.rollout.prove(
+                plan, current, reload=await other_generation_runs(self.settings.status_port, current.number)
+            )
             self.rollout.confirm(current)
         except (Refused, OSError) as error:
             log.error("generation %d is not served as it should be: %s", current.number, error)
             self.rollout.fall_back(current, str(error))
             self.pairs.restore()
-
-    async def _other_generation(self, number: int) -> bool:
-        """Whether a running NGINX answers with another generation; one that is still starting is waited for."""
-        for _ in range(100):
-            answered = nginx.generation(self.settings.status_port)
-            if answered is not None:
-                return answered != number
-            await asyncio.sleep(0.05)
-        return False
 
     def _status(self) -> dict[str, Any]:
         current = self.generations.current()
@@ -267,7 +265,7 @@ class Agent:
             now=self.clock(),
             interval=self.settings.check_interval,
             commented_out=self.commented_out,
-            problem=self.pairs.problem,
+            problem=self.rejected,
         )
 
     def _publish(self) -> None:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from entrypoint import isolate
+from entrypoint.core import report
 from entrypoint.core.copy import Source
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.names import covers_any
@@ -95,8 +96,7 @@ def _prepare_folders(settings: Settings) -> None:
 
 def _first_generation(settings: Settings, program: str) -> Generations:
     facts, warnings = source.facts(nginx.version(program), settings.run_dir)
-    unnamed = () if settings.server_names else ("SERVER_NAME is not set: the site is served over HTTP, without TLS.",)
-    for sentence in (*warnings, *settings.not_yet, *unnamed):
+    for sentence in (*warnings, *settings.not_yet):
         log.warning("%s", sentence)
     generations = Generations(settings.state_dir)
     generations.prepare()
@@ -115,21 +115,42 @@ def _startable(settings: Settings, facts: Facts, program: str, generations: Gene
         if last:
             return _last_resort(generations, program, error)
         user = None
+    if not user and not settings.server_names:
+        log.warning("SERVER_NAME is not set: the site is served over HTTP, without TLS.")
     plan = stored_plan(settings, facts, generations, user)
+    if last and last.manifest.get("digest") == plan.digest and _still_accepted(plan, last, program):
+        return last
+    return _best(plan, program, generations)
+
+
+def _still_accepted(plan: Plan, last: Generation, program: str) -> bool:
     try:
-        if last and last.manifest.get("digest") == plan.digest:
-            _passwords(settings, plan)
-            nginx.test(program, last.config)
-            return last
+        _passwords(plan.settings, plan)
+        nginx.test(program, last.config)
+    except (Refused, OSError) as error:
+        log.error("the configuration that ran last is refused now: %s", error)
+        return False
+    return True
+
+
+def _best(plan: Plan, program: str, generations: Generations) -> Generation:
+    """A new generation: of the whole plan, without TLS, or, with nothing to fall back on, without the user's files."""
+    last = generations.current()
+    try:
         return _accepted(plan, program, generations, "settings" if last else "first start")
     except (Refused, OSError) as error:
-        reason = error.problem.detail if isinstance(error, Refused) else str(error)
-        log.error("starting without TLS, because NGINX or the disk refused the configuration: %s", reason)
-    try:
-        gated = replace(plan, usable={}, reasons=dict.fromkeys((pair.identity for pair in plan.wanted), reason))
-        return _accepted(gated, program, generations, f"start without TLS: {reason}")
-    except (Refused, OSError) as error:
-        return _last_resort(generations, program, error)
+        log.error("starting without TLS, because NGINX or the disk refused the configuration: %s", error)
+        reasons = dict.fromkeys((pair.identity for pair in plan.wanted), str(error))
+    without = [("without TLS", replace(plan, usable={}, reasons=reasons))]
+    if plan.source and not last:
+        without.append(("without NGINX_CONF", replace(plan, source=None)))
+    for why, smaller in without:
+        try:
+            return _accepted(smaller, program, generations, f"start {why}")
+        except (Refused, OSError) as error:
+            log.error("not even %s: %s", why, error)
+            refused = error
+    return _last_resort(generations, program, refused)
 
 
 def stored_plan(settings: Settings, facts: Facts, generations: Generations, user: Source | None = None) -> Plan:
@@ -165,8 +186,8 @@ def _accepted(plan: Plan, program: str, generations: Generations, why: str) -> G
         except isolate.Rejected as error:
             narrower = isolate.narrowed(plan, error.generation, error.problem.detail)
             if narrower is None:
-                raise
-            log.warning("NGINX refuses a part: %s", isolate.translated(plan, error.generation, str(error)))
+                raise isolate.told(plan, error) from None
+            log.warning("NGINX refuses a part: %s", isolate.told(plan, error))
             plan = narrower
     raise Refused(Outcome.CONFIG_REJECTED, f"NGINX refuses more than {isolate.MOST_REFUSALS} servers and files")
 
@@ -214,7 +235,7 @@ def _announce(settings: Settings, generation: Generation) -> None:
     now = datetime.now(UTC)
     files.alive(now.timestamp(), now.timestamp() + _GRACE)
     files.readiness("starting")
-    files.status({"generation": generation.number, "updated_at": rfc3339(now), "nginx": {}, "certificates": []})
+    files.status(report.status((), generation=generation.number, nginx={}, now=now, interval=settings.check_interval))
     log.info("starting NGINX with generation %d", generation.number)
 
 

@@ -54,6 +54,12 @@ def translated(plan: Plan, generation: Path, message: str) -> str:
     return _copies(generation).sub(own, message)
 
 
+def told(plan: Plan, error: Rejected) -> Refused:
+    """A refusal in the user's own terms."""
+    problem = error.problem
+    return Refused(problem.outcome, translated(plan, error.generation, problem.detail), problem.hint)
+
+
 def _copies(generation: Path) -> re.Pattern[str]:
     return re.compile(rf"{re.escape(str(generation))}/(?P<path>[^:;]+):(?P<line>\d+)")
 

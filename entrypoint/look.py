@@ -24,6 +24,7 @@ from entrypoint.edges import certmgr, keys, roots, watch
 log = logging.getLogger("certfront")
 
 _AT_ONCE = 16  # connections
+_KEY_OUTCOMES = (Outcome.KEY_MISMATCH, Outcome.KEY_TYPE_MISMATCH)
 
 
 @dataclass
@@ -188,8 +189,11 @@ def _vetted_own(slot: Slot, ders: tuple[bytes, ...], key: Key, now: datetime) ->
     verdict = vet.vet(ders, key=key, wanted=(), now=now)
     if verdict.chain is None:
         problem = report.one_problem(verdict)
-        named = replace(problem, detail=f"{slot.wanted.certificate_file}: {problem.detail}") if problem else None
-        return Found(_kept(slot, key), named, info=verdict.found)
+        if problem:
+            hint = f"{slot.wanted.certificate_file} and {slot.wanted.key_file} must belong together"
+            detail = f"{slot.wanted.certificate_file}: {problem.detail}"
+            problem = Problem(problem.outcome, detail, hint if problem.outcome in _KEY_OUTCOMES else problem.hint)
+        return Found(_kept(slot, key), problem, info=verdict.found)
     return Found(_usable(verdict.chain, key, "", now), None, chain=verdict.chain, presented=ders)
 
 

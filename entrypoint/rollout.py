@@ -107,8 +107,8 @@ class Rollout:
             except isolate.Rejected as error:
                 narrower = isolate.narrowed(plan, error.generation, error.problem.detail)
                 if narrower is None:
-                    raise _told(plan, error) from None
-                log.warning("NGINX refuses a part: %s", _told(plan, error))
+                    raise isolate.told(plan, error) from None
+                log.warning("NGINX refuses a part: %s", isolate.told(plan, error))
                 plan = narrower
         raise Refused(Outcome.CONFIG_REJECTED, f"NGINX refuses more than {isolate.MOST_REFUSALS} servers and files")
 
@@ -195,6 +195,16 @@ class Rollout:
         passwords.write(Path(plan.password_file), offered or passwords.lines(plan.settings.key_password_file))
 
 
+async def other_generation_runs(status_port: int, number: int) -> bool:
+    """Whether a running NGINX answers with another generation; one that is still starting is waited for."""
+    for _ in range(100):
+        answered = nginx.generation(status_port)
+        if answered is not None:
+            return answered != number
+        await asyncio.sleep(0.05)
+    return False
+
+
 def _same(identity: str, generation: Generation, before: Generation | None) -> bool:
     """Whether a pair has the same files in both generations."""
     pairs = [each.manifest.get("pairs", {}).get(identity) for each in (generation, before) if each]
@@ -243,11 +253,6 @@ async def _presented(door: Door, usable: Usable, chains: Collection[tuple[bytes,
             if time.monotonic() > deadline:
                 raise Refused(Outcome.NOT_SERVED, _not_served(usable.about, seen))
             await asyncio.sleep(_POLL)
-
-
-def _told(plan: Plan, error: isolate.Rejected) -> Refused:
-    problem = error.problem
-    return Refused(problem.outcome, isolate.translated(plan, error.generation, problem.detail), problem.hint)
 
 
 def _not_served(about: Mapping[str, object], seen: str) -> str:

@@ -90,6 +90,7 @@ class Plan:
             "generation": number,
             "created_at": when,
             "why": why,
+            "source": self.source.root if self.source else "",
             "digest": self.digest,
             "pairs": pairs,
             "commented_out": self.commented_out(),
