@@ -89,6 +89,10 @@ def _why_not(server: Server, blocked: Mapping[str, str], gates: Gates) -> str:
     return "; ".join(dict.fromkeys(reasons)) or "-" if identities and len(reasons) == len(identities) else ""
 
 
+def _speaks_http(server: Server) -> bool:
+    return server.context == "http" and any(not listener.tls for listener in server.listeners)
+
+
 def _words(fault: Fault) -> str:
     return f"{fault.message} in {fault.file}:{fault.line}"
 
@@ -134,10 +138,20 @@ class Copier:
 
     def _servers(self) -> None:
         for server in self.configuration.servers:
-            if server.place in self.gone:
-                self._out(server.block, self.gone[server.place])
-            else:
+            reason = self.gone.get(server.place)
+            if reason is None:
                 self._pairs(server)
+            elif server.place in self.gates.servers or server.faults or not _speaks_http(server):
+                self._out(server.block, reason)
+            else:
+                self._without_tls(server, reason)
+
+    def _without_tls(self, server: Server, reason: str) -> None:
+        """A server that listens without TLS too goes on there: plain HTTP never waits for a certificate."""
+        for listener in server.listeners:
+            if listener.tls and listener.setting:
+                self._out(listener.setting, reason)
+        self._pairs(server)
 
     def _pairs(self, server: Server) -> None:
         passwords = ""
