@@ -13,6 +13,7 @@ from typing import Self
 ROOT = Path(__file__).parents[2]
 BASE = "nginx:1.30-trixie"
 IMAGE = "certfront"
+_BRIDGE, _ADDRESS = "certfront-test", "172.30.255.1/24"
 _STARTING = 60  # seconds
 _BUILDING = 900  # seconds; packages come from registries
 
@@ -41,11 +42,27 @@ class Engine:
             self.docker("rm", "--force", "--volumes", *left, check=False)
         self._daemon.terminate()
         self._daemon.wait(_STARTING)
-        subprocess.run(["ip", "link", "delete", "docker0"], check=False, capture_output=True)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        subprocess.run(["ip", "link", "delete", _BRIDGE], check=True, capture_output=True)
+        self._unmount()
+        shutil.rmtree(self._folder)
+
+    def _unmount(self) -> None:
+        """The engine leaves the name of a network namespace behind, which is a mount."""
+        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for mount in reversed([path for path in mounts if path.startswith(str(self._folder))]):
+            subprocess.run(["umount", mount], check=True, capture_output=True)
 
     def _start(self) -> None:
-        options = ["--iptables=false", "--ip6tables=false", "--ip-masq=false", "--shutdown-timeout", "2"]
+        self._make_bridge()
+        options = [
+            "--bridge",
+            _BRIDGE,
+            "--iptables=false",
+            "--ip6tables=false",
+            "--ip-masq=false",
+            "--shutdown-timeout",
+            "2",
+        ]
         folders = ["--data-root", f"{self._folder}/data", "--exec-root", f"{self._folder}/exec"]
         with (self._folder / "log").open("wb") as log:
             self._daemon = subprocess.Popen(
@@ -59,6 +76,17 @@ class Engine:
             if self._daemon.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"the engine did not start: {(self._folder / 'log').read_text()[-3000:]}")
             time.sleep(0.1)
+
+    @staticmethod
+    def _make_bridge() -> None:
+        """Not docker0: that may be another engine's."""
+        subprocess.run(["ip", "link", "delete", _BRIDGE], check=False, capture_output=True)  # of a run that was killed
+        for command in (
+            ("link", "add", "name", _BRIDGE, "type", "bridge"),
+            ("address", "add", _ADDRESS, "dev", _BRIDGE),
+            ("link", "set", "dev", _BRIDGE, "up"),
+        ):
+            subprocess.run(["ip", *command], check=True, capture_output=True)
 
     @property
     def environment(self) -> dict[str, str]:

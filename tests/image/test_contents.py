@@ -68,6 +68,14 @@ class TestImage:
         done = engine.docker("run", "--rm", IMAGE, "sh", "-c", "echo $0 $1; exit 7", "one", "two", check=False)
         assert (done.returncode, done.stdout) == (7, "one two\n")
 
+    def test_build_secret(self, engine: Engine) -> None:
+        """A CA for an inspecting proxy may be given, and ends up in no layer."""
+        bundle = "/etc/ssl/certs/ca-certificates.crt"
+        build = ("--no-cache", "--target", "build", "--secret", f"id=ca,src={bundle}")
+        engine.build("certfront:build", ROOT, *build)
+        done = engine.docker("run", "--rm", "--entrypoint", "ls", "certfront:build", "/run/secrets", check=False)
+        assert "ca" not in done.stdout.split()
+
     def test_settings_faults(self, engine: Engine) -> None:
         """Unusable settings end it with 2, all of them named."""
         faults = ("-e", "CERTMGR_HOTS=x", "-e", "HTTPS_PORT=none")
@@ -84,6 +92,18 @@ def test_the_container_knows_every_command() -> None:
     assert known
     choices = cli._parser([])._subparsers._group_actions[0].choices  # type: ignore[union-attr]
     assert {"run", *known[1].split(" | ")} == set(choices or ())
+
+
+@pytest.mark.engine
+def test_arm64_has_all_wheels(tmp_path: Path) -> None:
+    """The image builds for arm64 as well: every locked package has a wheel for it."""
+    platforms = [part for tag in ("2014", "_2_28", "_2_34") for part in ("--platform", f"manylinux{tag}_aarch64")]
+    where = ["--only-binary", ":all:", "--python-version", "3.13", "--dest", str(tmp_path)]
+    lock = ["--require-hashes", "--requirement", str(ROOT / "requirements" / "runtime.txt")]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", *platforms, *where, *lock]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert any("aarch64" in path.name for path in tmp_path.iterdir())
 
 
 def test_dockerfile_is_clean() -> None:

@@ -150,13 +150,13 @@ def test_an_upgrade_on_the_same_volume(lab: Lab, engine: Engine) -> None:
         with lab.run(*volume, *lab.key(), image="certfront:next") as upgraded:
             assert upgraded.until_serves(lab.issued) < PATIENCE
             upgraded.until_outcome("unreachable")
-            rendered = upgraded.execute("cat", "/var/lib/certfront/current/nginx.conf")
+            rendered = upgraded.execute("cat", "/var/lib/certfront/current/status.conf")
             assert "# the next version" in rendered
             assert upgraded.served() == fingerprint(lab.issued)
 
 
 UPGRADE = f"""FROM {IMAGE}
-RUN for file in /opt/certfront/lib/python3*/site-packages/entrypoint/nginx/nginx.conf; do \\
+RUN for file in /opt/certfront/lib/python3*/site-packages/entrypoint/nginx/templates/status.conf; do \\
     echo "# the next version" >>$file; done
 """
 

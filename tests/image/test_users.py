@@ -11,6 +11,7 @@ from .lab import Lab
 pytestmark = pytest.mark.engine
 
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+KEPT = 1 << 0 | 1 << 1 | 1 << 10  # CHOWN, DAC_OVERRIDE, NET_BIND_SERVICE: capability.h
 MOUNT_POINTS = ["A /etc/nginx/key.pem", "A /etc/nginx/ssl_pw.txt", "C /etc", "C /etc/nginx"]  # the engine makes them
 NGINX_NEEDS = ("--cap-add", "CHOWN", "--cap-add", "SETUID", "--cap-add", "SETGID", "--cap-add", "NET_BIND_SERVICE")
 MODES: dict[str, tuple[tuple[str, ...], tuple[int, int], int]] = {  # options; the key's owner and mode
@@ -59,6 +60,17 @@ def test_the_job_is_done(lab: Lab, mode: str) -> None:
     lab.certmgr.stop()
     with lab.run(*options, *volume, *lab.key(owner, rights)) as front:
         front.until_serves(lab.issued)
+
+
+def test_the_agent_gives_up_what_it_can(lab: Lab) -> None:
+    """As root, NGINX's workers are `nginx`; the agent keeps three capabilities, and can gain none."""
+    with lab.run(*lab.key()) as front:
+        front.until_outcome("wrong-name")
+        agent = front.execute("sh", "-c", "grep -lz '^agent$' /proc/[0-9]*/cmdline").split("/")[2]
+        status = dict(line.split(":\t", 1) for line in front.execute("cat", f"/proc/{agent}/status").splitlines())
+        assert (int(status["CapEff"], 16), int(status["CapBnd"], 16), status["NoNewPrivs"]) == (KEPT, KEPT, "1")
+        workers = front.execute("sh", "-c", "cat /proc/[0-9]*/status | grep -A8 '^Name:.nginx' | grep ^Uid | sort -u")
+        assert sorted(line.split()[1] for line in workers.splitlines()) == ["0", "101"]
 
 
 class TestWhatCannotWork:
