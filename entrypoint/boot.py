@@ -12,9 +12,8 @@ import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
-from entrypoint import isolate
+from entrypoint import isolate, opening
 from entrypoint.core import report
 from entrypoint.core.copy import Source
 from entrypoint.core.model import Outcome, Refused
@@ -24,7 +23,7 @@ from entrypoint.core.plan import Plan, Usable, wanted
 from entrypoint.core.site import Facts, snippets
 from entrypoint.core.times import rfc3339
 from entrypoint.core.wanted import Wanted
-from entrypoint.edges import nginx, passwords, source
+from entrypoint.edges import nginx, source, unlock
 from entrypoint.edges.configuration import UserConfiguration
 from entrypoint.edges.generations import Generation, Generations, Locked, lock
 from entrypoint.edges.publish import StatusFiles
@@ -55,10 +54,12 @@ def run(settings: Settings) -> int:
                 f"CERTFRONT_STATE_DIR: {settings.state_dir}/lock: {error.strerror} (as uid {os.geteuid()})",
                 "give the folder and all that is in it to that user, or use a new volume",
             ) from None
+        if settings.key_unlock == "memory":
+            unlock.require_memory(settings.run_dir)
         program = nginx.binary(settings.nginx_bin)
         nginx.end_leftovers(settings.run_dir / "nginx.pid", program)
         generations = _first_generation(settings, program)
-        stack.callback(passwords.keep_only, settings.run_dir / "passwords", ())
+        stack.callback(opening.keep_only, settings.run_dir, ())
         return _supervise(settings, program, generations)
 
 
@@ -125,7 +126,7 @@ def _startable(settings: Settings, facts: Facts, program: str, generations: Gene
 
 def _still_accepted(plan: Plan, last: Generation, program: str) -> bool:
     try:
-        _passwords(plan.settings, plan)
+        opening.provide_missing(plan)
         nginx.test(program, last.config)
     except (Refused, OSError) as error:
         log.error("the configuration that ran last is refused now: %s", error)
@@ -193,7 +194,7 @@ def _accepted(plan: Plan, program: str, generations: Generations, why: str) -> G
 
 
 def _build(plan: Plan, program: str, generations: Generations, why: str) -> Generation:
-    _passwords(plan.settings, plan)
+    opening.provide_missing(plan)
     number = generations.next_number()
     now = rfc3339(datetime.now(UTC))
     generation = generations.stage(number, plan.files(number), plan.manifest(number, now, why))
@@ -204,13 +205,6 @@ def _build(plan: Plan, program: str, generations: Generations, why: str) -> Gene
         raise isolate.Rejected(error.problem, generation.path) from None
     generations.publish(generation)
     return generation
-
-
-def _passwords(settings: Settings, plan: Plan) -> None:
-    """A fresh run folder has no password file yet: until the agent knows which one fits, all are offered."""
-    path = Path(plan.password_file)
-    if plan.password_file and not path.exists():
-        passwords.write(path, passwords.lines(settings.key_password_file))
 
 
 def _last_resort(generations: Generations, program: str, error: Refused | OSError) -> Generation:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -137,7 +138,7 @@ def _refresh(arguments: argparse.Namespace) -> int:
     return 0 if all(Outcome(entry["outcome"]).good for entry in found) else 1
 
 
-def _render(_: argparse.Namespace) -> int:
+def _render(arguments: argparse.Namespace) -> int:
     from entrypoint.boot import stored_plan, user_source
     from entrypoint.edges import nginx, source
     from entrypoint.edges.generations import Generations
@@ -147,6 +148,11 @@ def _render(_: argparse.Namespace) -> int:
     generations = Generations(settings.state_dir)
     plan = stored_plan(settings, facts, generations, user_source(settings, facts))
     current = generations.current()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # the user's files need not be UTF-8
+    if arguments.diff:
+        sys.stdout.writelines(plan.differences())
+        return 0
     for path, text in plan.texts(current.number if current else 1).items():
         print(f"# configuration file {path}:\n{text}")
     return 0
@@ -209,7 +215,8 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     command = add("refresh", _refresh, "check now, wait, and report the outcome")
     command.add_argument("name", metavar="NAME", nargs="*", help="only these certificates")
     command.add_argument("--force", action="store_true", help="accept an older certificate than the one served")
-    add("render", _render, "print the configuration that would run, with what is commented out and why")
+    command = add("render", _render, "print the configuration that would run, with what is commented out and why")
+    command.add_argument("--diff", action="store_true", help="print what differs from NGINX_CONF and what it includes")
     add("import", _not_yet, "vet and install a key or chain from a file (not yet in this version)")
     command = add("health", _health, "exit with 0 if NGINX serves and the agent is alive, otherwise with 1")
     command.add_argument("--ready", action="store_true", help="only once every certificate is served")

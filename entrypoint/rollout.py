@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from entrypoint import isolate
+from entrypoint import isolate, opening
 from entrypoint.core import pem, schedule
 from entrypoint.core.model import KeyType, Outcome, Refused
 from entrypoint.core.plan import Plan, Usable
@@ -114,7 +114,7 @@ class Rollout:
 
     async def _staged(self, plan: Plan, known: Iterable[bytes], when: str, why: str) -> Generation:
         try:
-            self._write_passwords(plan, known)
+            opening.provide(plan, self._offered(known))
             number = self.generations.next_number()
             # The last pairs come along: an NGINX that starts while the link moves may read half of each configuration.
             files = {**self.generations.pair_files(), **plan.files(number)}
@@ -160,8 +160,7 @@ class Rollout:
         except OSError as error:
             log.error("generation %d is served, but that could not be noted: %s", generation.number, error)
         in_use = (self.generations.current(), self.generations.verified())
-        files = [str(found.manifest.get("password_file", "")) for found in in_use if found]
-        passwords.keep_only(self.run_dir / "passwords", files)
+        opening.keep_only(self.run_dir, [found.manifest for found in in_use if found])
 
     def fall_back(self, failed: Generation, reason: str) -> None:
         """Return from a current generation that a start found unfit to the last proved one, if there is another."""
@@ -186,13 +185,11 @@ class Rollout:
         except OSError as error:
             log.error("generation %d could not be marked as refused: %s", generation.number, error)
 
-    def _write_passwords(self, plan: Plan, known: Iterable[bytes]) -> None:
-        if not plan.password_file:
-            return
+    def _offered(self, known: Iterable[bytes]) -> list[bytes]:
+        """Passwords that open keys now, and those that opened the ones that are served: their file may have changed."""
         current = self.generations.current()
         before = current.manifest.get("password_file") if current else ""
-        offered = [*known, *(passwords.lines(Path(before)) if before else [])]
-        passwords.write(Path(plan.password_file), offered or passwords.lines(plan.settings.key_password_file))
+        return [*known, *(passwords.lines(Path(before)) if before else [])]
 
 
 async def other_generation_runs(status_port: int, number: int) -> bool:

@@ -31,11 +31,12 @@ ALLOWED: dict[str, set[str]] = {
     "edges": {"core", "settings", "sockets"},
     "look": {"core", "edges", "settings"},  # the first half of the agent's cycle
     "isolate": {"core"},
-    "rollout": {"core", "edges", "isolate", "settings"},  # the second
+    "opening": {"core", "edges"},
+    "rollout": {"core", "edges", "isolate", "opening", "settings"},  # the second
     "pairs": {"core", "edges", "look", "settings"},
     "events": set(),
     "agent": {"core", "edges", "events", "isolate", "log", "look", "pairs", "rollout", "settings"},
-    "boot": {"core", "edges", "isolate", "log", "settings"},
+    "boot": {"core", "edges", "isolate", "log", "opening", "settings"},
     "demo": {"agent", "boot", "cli", "core", "edges", "log", "settings", "terminal"},
     "cli": {"agent", "boot", "core", "demo", "edges", "log", "settings", "terminal"},
     "__main__": {"cli"},

@@ -244,7 +244,7 @@ def test_site_name_and_lookup() -> None:
 
 def test_not_yet() -> None:
     """What is known but not built is said, never silently ignored."""
-    asked = {"HTTP3": "on", "KEY_UNLOCK": "memory"}
+    asked = {"HTTP3": "on"}
     sentences = from_environment(asked).not_yet
     assert [sentence.partition(":")[0].partition("=")[0] for sentence in sentences] == list(asked)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -55,8 +57,23 @@ class Plan:
     @cached_property
     def password_file(self) -> str:
         """The password file of this plan's keys: named after the keys, so that it says nothing of its content."""
-        encrypted = [pair.key_pem for pair in self._running().values() if is_encrypted(pair.key_pem)]
+        encrypted = [] if self._in_memory else self._encrypted()
         return f"{self.settings.run_dir}/passwords/{_hash(*encrypted)}.txt" if encrypted else ""
+
+    @cached_property
+    def unlocked(self) -> dict[str, bytes]:
+        """With ``KEY_UNLOCK=memory`` where NGINX expects each encrypted key, decrypted."""
+        return {self._unlocked_path(key): key for key in self._encrypted()} if self._in_memory else {}
+
+    @property
+    def _in_memory(self) -> bool:
+        return self.settings.key_unlock == "memory"
+
+    def _encrypted(self) -> list[bytes]:
+        return [pair.key_pem for pair in self._running().values() if is_encrypted(pair.key_pem)]
+
+    def _unlocked_path(self, key_pem: bytes) -> str:
+        return f"{self.settings.run_dir}/keys/{_hash(key_pem)}.pem"
 
     def texts(self, number: int) -> dict[str, str]:
         """The configuration's files by path."""
@@ -67,13 +84,22 @@ class Plan:
         copy = self._rendered(0)[1]
         return copy.origin(path, line) if copy else None
 
+    def differences(self) -> Iterator[str]:
+        """What differs between the user's files and the copies that run, as lines of a unified diff."""
+        copy = self._rendered(0)[1]
+        if copy is None or self.source is None:
+            return
+        for path, (file, _) in copy.origins.items():
+            old, new = (text.splitlines(keepends=True) for text in (self.source.texts[file], copy.texts[path]))
+            yield from difflib.unified_diff(old, new, file, path)
+
     def files(self, number: int) -> dict[str, bytes]:
         """Every file of the generation by path, chains and keys included."""
         found = {path: text.encode(errors="surrogateescape") for path, text in self.texts(number).items()}
         pairs = self._pairs
         for identity, usable in self._running().items():
             found[pairs[identity].chain_file] = usable.chain_pem
-            found[pairs[identity].key_file] = usable.key_pem
+            found[self._stored_key(pairs[identity], usable)] = usable.key_pem
         return found
 
     def manifest(self, number: int, when: str, why: str) -> dict[str, Any]:
@@ -82,7 +108,7 @@ class Plan:
             identity: {
                 **usable.about,
                 "chain_file": self._pairs[identity].chain_file,
-                "key_file": self._pairs[identity].key_file,
+                "key_file": self._stored_key(self._pairs[identity], usable),
             }
             for identity, usable in self._running().items()
         }
@@ -95,6 +121,7 @@ class Plan:
             "pairs": pairs,
             "commented_out": self.commented_out(),
             "password_file": self.password_file,
+            "unlocked": sorted(self.unlocked),
         }
 
     def commented_out(self) -> dict[str, str]:
@@ -151,8 +178,15 @@ class Plan:
         usable = self.usable.get(pair.identity)
         if not usable:
             return Pair(pair.identity, f"{folder}/chain.pem", f"{folder}/key.pem")
-        chain, key = _hash(usable.chain_pem), _hash(usable.key_pem)
-        return Pair(pair.identity, f"{folder}/chain-{chain}.pem", f"{folder}/key-{key}.pem", self.password_file)
+        chain = f"{folder}/chain-{_hash(usable.chain_pem)}.pem"
+        if self._in_memory and is_encrypted(usable.key_pem):
+            return Pair(pair.identity, chain, self._unlocked_path(usable.key_pem))
+        return Pair(pair.identity, chain, f"{folder}/key-{_hash(usable.key_pem)}.pem", self.password_file)
+
+    @staticmethod
+    def _stored_key(pair: Pair, usable: Usable) -> str:
+        """Where the generation keeps the key as it was given, whatever NGINX reads."""
+        return f"{posixpath.dirname(pair.chain_file)}/key-{_hash(usable.key_pem)}.pem"
 
 
 def wanted(settings: Settings, source: Source | None) -> tuple[Wanted, ...]:

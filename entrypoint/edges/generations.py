@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import os
@@ -19,6 +20,8 @@ from typing import Any
 KEPT = 5
 _REFUSED = "refused"
 _STAGING = ".staging"
+_MANY = 200  # files; from here on one sync of the file system takes less than one of each file
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Locked(Exception):
@@ -123,9 +126,10 @@ class Generations:
         try:
             staging.mkdir(mode=0o755)
             content = dict(files) | {"manifest.json": json.dumps(manifest, indent=1, sort_keys=True).encode()}
+            many = len(content) > _MANY
             for name, data in content.items():
-                _place(staging, name, data, current.path if current else None)
-            _sync_tree(staging)
+                _place(staging, name, data, current.path if current else None, sync=not many)
+            _sync_file_system(staging) if many else _sync_tree(staging)
             staging.rename(self.folder / str(number))
             _sync(self.folder)
         except OSError:
@@ -180,7 +184,7 @@ def lock(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _place(staging: Path, name: str, data: bytes, current: Path | None) -> None:
+def _place(staging: Path, name: str, data: bytes, current: Path | None, *, sync: bool) -> None:
     target = staging / name
     secret = name.startswith(("certs/", "source/"))  # the user's configuration may hold passwords
     _folders(staging, target.parent, 0o700 if secret else 0o755)
@@ -191,7 +195,8 @@ def _place(staging: Path, name: str, data: bytes, current: Path | None) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()
-        os.fsync(descriptor)
+        if sync:
+            os.fsync(descriptor)
 
 
 def _folders(root: Path, folder: Path, mode: int) -> None:
@@ -205,6 +210,16 @@ def _same(path: Path, data: bytes) -> bool:
         return path.read_bytes() == data
     except OSError:
         return False
+
+
+def _sync_file_system(folder: Path) -> None:
+    """syncfs(2), which also syncs what others have written there: with thousands of files far less than one by one."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if _libc.syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
+    finally:
+        os.close(descriptor)
 
 
 def _sync_tree(root: Path) -> None:

@@ -264,6 +264,18 @@ def test_the_rendered_copy_names_what_certfront_adds(user: User) -> None:
     user.tested()
 
 
+def test_render_diff(user: User) -> None:
+    """`certfront render --diff` shows what differs from the user's files, and nothing else."""
+    user.site("later.acme.io")
+    user.put_file("conf.d/same.conf", "server {{ listen {http}; server_name same; return 204; }}\n")
+    done = user.command("render", "--diff")
+    assert done.returncode == 0, done.stderr
+    assert f"--- {user.etc}/conf.d/later.acme.io.conf" in done.stdout
+    assert "-    listen " in done.stdout
+    assert "+#     listen " in done.stdout
+    assert "same.conf" not in done.stdout
+
+
 def test_a_server_left_alone(user: User) -> None:
     """`# certfront: off` leaves a server's pair to NGINX, which reads the user's own files."""
     own = user.site("own.acme.io", own=True)
