@@ -31,7 +31,7 @@ from entrypoint.edges.generations import Generation, Generations, Locked, lock
 from entrypoint.edges.publish import StatusFiles
 from entrypoint.edges.rpc import Supervisord
 from entrypoint.events import Mailbox, Request, why
-from entrypoint.look import Found, Slot, look_at_all, running
+from entrypoint.look import AT_ONCE, Found, Slot, look_at_all, running
 from entrypoint.pairs import Pairs, due, record, remember
 from entrypoint.rollout import Remembered, Rollout, other_generation_runs
 
@@ -149,7 +149,8 @@ class Agent:
 
     def _due(self, slot: Slot, requests: list[Request], now: datetime) -> bool:
         asked = any(request.wants(slot.record.wanted) for request in requests)
-        return asked or due(slot, now, schedule.longest(self.settings.check_interval))
+        soon = schedule.together(self.settings.check_interval) if len(self.slots) > 1 else 0
+        return asked or due(slot, now, soon, schedule.longest(self.settings.check_interval))
 
     def _plan(self, looks: dict[str, Found]) -> Plan:
         """What should run: what the looks found, and for the others what runs already."""
@@ -272,7 +273,8 @@ class Agent:
         now = self.clock().timestamp()
         since = nginx.running_since(self.settings.run_dir / "nginx.pid")
         self.nginx["running_since"] = rfc3339(since) if since else None
-        horizon = self._pause() + _SLACK + self.settings.timeout * max(1, len(self.settings.certmgr_hosts)) * 2
+        rounds = 2 * (len(self.slots) // AT_ONCE + 1)
+        horizon = self._pause() + _SLACK + self.settings.timeout * max(1, len(self.settings.certmgr_hosts)) * rounds
         try:
             self.files.status(self._status())
             self.files.readiness(report.not_ready(slot.record for slot in self.slots))

@@ -23,7 +23,7 @@ from entrypoint.edges import certmgr, keys, roots, watch
 
 log = logging.getLogger("certfront")
 
-_AT_ONCE = 16  # connections
+AT_ONCE = 16  # connections
 _KEY_OUTCOMES = (Outcome.KEY_MISMATCH, Outcome.KEY_TYPE_MISMATCH)
 
 
@@ -104,7 +104,7 @@ def read_key(slot: Slot) -> Key | Problem:
 
 async def look_at_all(slots: Sequence[Slot], settings: Settings, now: datetime, *, force: bool) -> list[Found]:
     """A finding for each, of so many at once that neither CertMgr nor this machine is flooded."""
-    limit = asyncio.Semaphore(_AT_ONCE)
+    limit = asyncio.Semaphore(AT_ONCE)
 
     async def one(slot: Slot) -> Found:
         async with limit:

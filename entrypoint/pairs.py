@@ -118,12 +118,15 @@ def _files(pair: Wanted) -> tuple[Path, ...]:
     return tuple(Path(path) for path in found if path)
 
 
-def due(slot: Slot, now: datetime, longest: float) -> bool:
-    """Whether a check is due. One that lies further ahead than any is ever planned was planned by another clock."""
+def due(slot: Slot, now: datetime, soon: float, longest: float) -> bool:
+    """Whether a check is due within ``soon`` seconds: many certificates are checked in few cycles.
+
+    One that lies further ahead than ``longest``, the most that is ever planned, was planned by another clock.
+    """
     if slot.record.next_check_at is None:
         return True
     ahead = (slot.record.next_check_at - now).total_seconds()
-    return ahead <= 0 or ahead > longest
+    return ahead <= soon or ahead > longest
 
 
 def remember(slots: Iterable[Slot], plan: Plan, looks: Mapping[str, Found], gated: Collection[str]) -> None:

@@ -13,10 +13,14 @@ def overview(status: dict[str, Any]) -> str:
     """All of ``status.json`` as text."""
     nginx = status["nginx"]
     head = f"generation {status['generation']}, NGINX {nginx.get('version', '?')}, updated {status['updated_at']}"
-    entries = [certificate(entry) for entry in status["certificates"]] or [
-        "no certificates: SERVER_NAME is not set, the site is served over HTTP"
-    ]
-    return "\n".join([head, *entries])
+    entries = [certificate(entry) for entry in status["certificates"]] or ["no certificates: no server needs one"]
+    return "\n".join([head, *entries, *_configuration(status.get("configuration", {}))])
+
+
+def _configuration(found: dict[str, Any]) -> list[str]:
+    """What of the user's own files does not run."""
+    problem = [f"configuration: {found['problem']}"] if found.get("problem") else []
+    return problem + [f"commented out: {each['where']}: {each['reason']}" for each in found.get("commented_out", ())]
 
 
 def certificate(entry: dict[str, Any]) -> str:

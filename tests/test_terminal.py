@@ -59,9 +59,20 @@ def test_pending() -> None:
     assert "SHA-256" not in text
 
 
+def test_the_users_files() -> None:
+    """What does not run of them, where it is written and why; a problem with all of them comes first."""
+    refused = Problem(Outcome.CONFIG_REJECTED, 'unexpected "}" in /etc/nginx/nginx.conf:3')
+    gone = {"/etc/nginx/conf.d/a.conf:1": "no key"}
+    found = report.status((), generation=1, nginx={}, now=NOW, interval=300, commented_out=gone, problem=refused)
+    assert terminal.overview(found).splitlines()[-2:] == [
+        'configuration: unexpected "}" in /etc/nginx/nginx.conf:3',
+        "commented out: /etc/nginx/conf.d/a.conf:1: no key",
+    ]
+
+
 def test_nothing() -> None:
     """Neither a site nor a check yet: it says so."""
-    assert "SERVER_NAME is not set, the site is served over HTTP" in terminal.overview(_status())
+    assert "no server needs one" in terminal.overview(_status())
     unchecked = terminal.certificate(_status(Record("b.io", ("b.io",)))["certificates"][0])
     assert "last check not yet" in unchecked
 

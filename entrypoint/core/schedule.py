@@ -27,6 +27,11 @@ def longest(interval: float) -> float:
     return interval * (1 + _JITTER) + 1
 
 
+def together(interval: float) -> float:
+    """Seconds by which a check may come early, to be one cycle with others: half of the jitter."""
+    return interval * _JITTER / 2
+
+
 def retry_refused(attempts: int, interval: float) -> float:
     """Seconds until a generation that NGINX refused is tried again unchanged: each try costs a reload."""
     return min(_REFUSED_MOST, max(10.0, interval) * 2.0 ** min(attempts - 1, 16))
