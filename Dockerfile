@@ -4,12 +4,15 @@ ARG NGINX_IMAGE=nginx:1.30-trixie
 
 FROM ${NGINX_IMAGE} AS python
 SHELL ["/bin/sh", "-eu", "-c"]
-# Debian's Python, whatever its patch level: its security updates come with a new build.
+# Debian's Python, whatever its patch level: its security updates come with a new build. Compiled as it runs (see
+# PYTHONOPTIMIZE), without what nobody reads in a container.
 # hadolint ignore=DL3008
 RUN apt-get update; \
     apt-get install --yes --no-install-recommends python3; \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/apt /var/log/dpkg.log \
-        /usr/lib/python3*/test /usr/lib/python3*/pydoc_data /usr/lib/python3*/lib-dynload/_test* /usr/lib/python3*/lib-dynload/_xx*
+        /usr/lib/python3*/test /usr/lib/python3*/pydoc_data /usr/lib/python3*/lib-dynload/_test* /usr/lib/python3*/lib-dynload/_xx*; \
+    find /usr/lib/python3* -name __pycache__ -prune -exec rm -r {} +; \
+    python3 -m compileall -q -o 2 /usr/lib/python3*
 
 
 FROM python AS build
@@ -24,14 +27,15 @@ RUN --mount=type=secret,id=ca \
     python3 -m venv tools; \
     python3 -m venv --without-pip /opt/certfront; \
     tools/bin/pip install --no-cache-dir --only-binary :all: --require-hashes -r requirements/build.txt; \
-    tools/bin/pip --python /opt/certfront/bin/python install --no-cache-dir --only-binary :all: --require-hashes \
-        -r requirements/runtime.txt
+    tools/bin/pip --python /opt/certfront/bin/python install --no-cache-dir --no-compile --only-binary :all: \
+        --require-hashes -r requirements/runtime.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY entrypoint entrypoint
 COPY nginx nginx
 RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist .; \
-    tools/bin/pip --python /opt/certfront/bin/python install --no-index --no-deps dist/*.whl; \
-    rm -r /opt/certfront/lib/python3*/site-packages/supervisor/tests
+    tools/bin/pip --python /opt/certfront/bin/python install --no-index --no-compile --no-deps dist/*.whl; \
+    rm -r /opt/certfront/lib/python3*/site-packages/supervisor/tests; \
+    python3 -m compileall -q -o 2 /opt/certfront/lib
 
 
 FROM python
@@ -50,6 +54,8 @@ RUN ln -s /opt/certfront/bin/certfront /usr/local/bin/certfront; \
     rm -f /etc/nginx/conf.d/default.conf; \
     install -d -o nginx -g 0 -m 0775 /var/lib/certfront; \
     install -d -m 1777 /run /run/certfront
+# Without docstrings and assertions Python takes less memory: certfront is a guest here.
+ENV PYTHONOPTIMIZE=2
 VOLUME /var/lib/certfront
 EXPOSE 80 443 8081
 STOPSIGNAL SIGQUIT

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 import logging
 import os
 import signal
@@ -17,7 +16,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from entrypoint import isolate
+from entrypoint import isolate, memory
 from entrypoint.core import report, schedule
 from entrypoint.core.copy import Gates
 from entrypoint.core.model import Key, Outcome, Problem, Refused
@@ -65,7 +64,7 @@ class Agent:
         self.digested: tuple[object, str] | None = None
         self.watching: watch.Watch | None = None
         self.rejected: Problem | None = self.pairs.problem
-        self.frozen = False
+        self.settled = False
 
     @property
     def slots(self) -> list[Slot]:
@@ -98,12 +97,11 @@ class Agent:
         self.watching = self.pairs.watch(functools.partial(loop.call_soon_threadsafe, self._files_changed))
 
     def _settle(self) -> None:
-        """After a cycle: follow new folders, and, once, keep what stays for good out of the garbage collector's way."""
+        """After a cycle: follow new folders, and, once, give back what only the start needed."""
         self._watch()
-        if not self.frozen:
-            self.frozen = True
-            gc.collect()
-            gc.freeze()  # so that a collection looks at little, and comes often enough to keep memory flat
+        if not self.settled:
+            self.settled = True
+            memory.settle()
 
     def _files_changed(self) -> None:
         if self.pairs.differ():

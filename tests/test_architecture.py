@@ -28,14 +28,15 @@ ALLOWED: dict[str, set[str]] = {
     "terminal": {"core"},
     "settings": {"core"},
     "sockets": set(),
-    "edges": {"core", "settings", "sockets"},
+    "memory": set(),
+    "edges": {"core", "memory", "settings", "sockets"},
     "look": {"core", "edges", "settings"},  # the first half of the agent's cycle
     "isolate": {"core"},
     "opening": {"core", "edges"},
     "rollout": {"core", "edges", "isolate", "opening", "settings"},  # the second
     "pairs": {"core", "edges", "look", "settings"},
     "events": set(),
-    "agent": {"core", "edges", "events", "isolate", "log", "look", "pairs", "rollout", "settings"},
+    "agent": {"core", "edges", "events", "isolate", "log", "look", "memory", "pairs", "rollout", "settings"},
     "boot": {"core", "edges", "isolate", "log", "opening", "settings"},
     "demo": {"agent", "boot", "cli", "core", "edges", "log", "settings", "terminal"},
     "cli": {"agent", "boot", "core", "demo", "edges", "log", "settings", "terminal"},

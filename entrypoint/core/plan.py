@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import posixpath
 import re
@@ -86,6 +85,8 @@ class Plan:
 
     def differences(self) -> Iterator[str]:
         """What differs between the user's files and the copies that run, as lines of a unified diff."""
+        import difflib
+
         copy = self._rendered(0)[1]
         if copy is None or self.source is None:
             return

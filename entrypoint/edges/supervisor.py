@@ -30,7 +30,7 @@ from supervisor.process import Subprocess
 from supervisor.states import SupervisorStates
 from supervisor.supervisord import Supervisor
 
-from entrypoint import sockets
+from entrypoint import memory, sockets
 
 log = logging.getLogger("certfront.supervisord")
 
@@ -122,6 +122,7 @@ def run(config: Path) -> int:
     options.realize(args=["-c", str(config), "-n"])
     options.first, options.test = True, False  # what supervisord.main() sets
     supervisor = _Supervisor(options)
+    memory.settle()
     with contextlib.suppress(asyncore.ExitNow):
         supervisor.main()
     return 1 if supervisor.nginx_gave_up else 0
