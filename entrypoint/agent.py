@@ -198,7 +198,7 @@ class Agent:
     def _note(self, plan: Plan) -> None:
         """What of the user's configuration does not run."""
         if plan.source:
-            self.gated, self.commented_out = isolate.gated_pairs(plan), plan.commented_out()
+            self.gated, self.commented_out = isolate.gated_pairs(plan), plan.users_commented_out()
         else:
             self.gated, self.commented_out = {}, {}
 

@@ -130,7 +130,11 @@ class Plan:
         own = {pair.identity for pair in built_in(self.settings)}
         blocked = self._blocked()
         found = {identity: reason for identity, reason in blocked.items() if identity in own}
-        return found | dict(commented_out(self.source, blocked, self.gates) if self.source else ())
+        return found | self.users_commented_out()
+
+    def users_commented_out(self) -> dict[str, str]:
+        """Places in the user's files that do not run, and why."""
+        return dict(commented_out(self.source, self._blocked(), self.gates)) if self.source else {}
 
     def running(self) -> tuple[Wanted, ...]:
         """The pairs that a running server presents."""
