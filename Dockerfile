@@ -57,7 +57,7 @@ RUN ln -s /opt/certfront/bin/certfront /usr/local/bin/certfront; \
 # Without docstrings and assertions Python takes less memory: certfront is a guest here.
 ENV PYTHONOPTIMIZE=2
 VOLUME /var/lib/certfront
-EXPOSE 80 443 8081
+EXPOSE 80 443 443/udp 8081
 STOPSIGNAL SIGQUIT
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["certfront", "health"]
 ENTRYPOINT ["certfront-container"]

@@ -284,7 +284,8 @@ class Agent:
 def main(settings: Settings) -> int:
     """The agent's process, for as long as supervisord lets it live."""
     program = nginx.binary(settings.nginx_bin)
-    facts, _ = source.facts(nginx.version(program), settings.run_dir)
+    http3 = settings.http3 and nginx.has_http3(program)
+    facts, _ = source.facts(nginx.version(program), settings.run_dir, http3=http3)
     for path in (*settings.key_files, settings.key_password_file):
         if warning := keys.warn_about_mode(path):
             log.warning("%s", warning)

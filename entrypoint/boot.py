@@ -20,7 +20,7 @@ from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.names import covers_any
 from entrypoint.core.options import Settings
 from entrypoint.core.plan import Plan, Usable, wanted
-from entrypoint.core.site import Facts, snippets
+from entrypoint.core.site import Facts, shortcomings, snippets
 from entrypoint.core.times import rfc3339
 from entrypoint.core.wanted import Wanted
 from entrypoint.edges import nginx, source, unlock
@@ -96,8 +96,9 @@ def _prepare_folders(settings: Settings) -> None:
 
 
 def _first_generation(settings: Settings, program: str) -> Generations:
-    facts, warnings = source.facts(nginx.version(program), settings.run_dir)
-    for sentence in (*warnings, *settings.not_yet):
+    http3 = settings.http3 and nginx.has_http3(program)
+    facts, warnings = source.facts(nginx.version(program), settings.run_dir, http3=http3)
+    for sentence in (*warnings, *shortcomings(settings, facts)):
         log.warning("%s", sentence)
     generations = Generations(settings.state_dir)
     generations.prepare()

@@ -144,7 +144,9 @@ def _render(arguments: argparse.Namespace) -> int:
     from entrypoint.edges.generations import Generations
 
     settings = _settings()
-    facts, _warnings = source.facts(nginx.version(nginx.binary(settings.nginx_bin)), settings.run_dir)
+    program = nginx.binary(settings.nginx_bin)
+    http3 = settings.http3 and nginx.has_http3(program)
+    facts, _warnings = source.facts(nginx.version(program), settings.run_dir, http3=http3)
     generations = Generations(settings.state_dir)
     plan = stored_plan(settings, facts, generations, user_source(settings, facts))
     current = generations.current()

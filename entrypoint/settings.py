@@ -78,14 +78,7 @@ def _read(env: _Reader) -> Settings:
         run_dir=env.read("CERTFRONT_RUN_DIR", "/run/certfront", _path, Path()),
         nginx_bin=env.read("NGINX_BIN", "nginx", _word, "nginx"),
         nginx_conf=nginx_conf,
-        not_yet=_not_yet(http3),
     )
-
-
-def _not_yet(http3: bool) -> tuple[str, ...]:
-    """What is asked for and known, but not built yet: said at every start, never silently ignored."""
-    found = ((http3, "HTTP3=on: not yet in this version; HTTPS runs over TCP with HTTP/2."),)
-    return tuple(sentence for asked, sentence in found if asked)
 
 
 def _key_files(env: _Reader) -> tuple[Path, ...]:

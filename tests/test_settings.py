@@ -43,7 +43,6 @@ DEFAULTS = Settings(
     run_dir=Path("/run/certfront"),
     nginx_bin="nginx",
     nginx_conf=Path("/nonexistent/nginx.conf"),
-    not_yet=(),
 )
 NONE = {"NGINX_CONF": "/nonexistent/nginx.conf"}  # this machine may have an NGINX of its own
 LONG = "/" + "a" * 300
@@ -240,13 +239,6 @@ def test_site_name_and_lookup() -> None:
     assert (looked_up.lookup, looked_up.site_name) == ("any.acme.io", "www.acme.io")
     assert from_environment(NONE | {"SERVER_NAME": "*.acme.io,acme.io"}).lookup == "acme.io"
     assert from_environment(NONE).lookup == ""
-
-
-def test_not_yet() -> None:
-    """What is known but not built is said, never silently ignored."""
-    asked = {"HTTP3": "on"}
-    sentences = from_environment(asked).not_yet
-    assert [sentence.partition(":")[0].partition("=")[0] for sentence in sentences] == list(asked)
 
 
 @pytest.mark.parametrize("text", ["host:0", "", ":443", "[::1]x", "a:1:2", "host:1e3", "host: 1"])

@@ -54,7 +54,6 @@ class Settings:
     run_dir: Path
     nginx_bin: str
     nginx_conf: Path
-    not_yet: tuple[str, ...]
 
     @property
     def site_name(self) -> str:

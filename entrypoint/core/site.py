@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from string import Template
 from urllib.parse import urlsplit
 
 from entrypoint.core.configuration import Configuration
 from entrypoint.core.copy import Pair
 from entrypoint.core.gate import Line, gate
-from entrypoint.core.options import Settings
+from entrypoint.core.options import HTTPS, Settings
+from entrypoint.core.template import fill
 
 HTTP2_DIRECTIVE = (1, 25, 1)
 KEEPALIVE_MIN_TIMEOUT = OBJECT_CACHE = (1, 27, 4)
 HTML_ROOT = "/usr/share/nginx/html"
+HSTS = "max-age=63072000"  # two years, as Mozilla's profiles have it: for users who include the snippet without HSTS
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the machine and its NGINX can do. ``user`` is a ``user`` directive's argument, or empty."""
+    """What the machine and its NGINX can do. ``user`` is a ``user`` directive's argument, or empty.
+
+    ``http3`` may be False as well where nobody wants to know.
+    """
 
     nginx_version: tuple[int, int, int]
     ipv6: bool
@@ -28,6 +31,7 @@ class Facts:
     access_log: bool
     nameservers: tuple[str, ...]
     hosts: Mapping[str, str] = field(default_factory=dict)
+    http3: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,44 +39,30 @@ class Around:
     """The user's configuration, where the built-in servers are put into one; ``live``: a TLS server of it runs.
 
     Directives are those that it sets itself, ports those of its HTTP servers, and ``taken`` the ones among them that
-    have a ``default_server``.
+    have a ``default_server``. ``quic`` has the parameters of its QUIC listeners, each with its port.
     """
 
     main: frozenset[str] = frozenset()
     http: frozenset[str] = frozenset()
     ports: frozenset[int] = frozenset()
     taken: frozenset[int] = frozenset()
+    quic: frozenset[tuple[int, str]] = frozenset()
     live: bool = False
 
 
 def around(configuration: Configuration, *, live: bool) -> Around:
     """What the built-in servers have to know of a configuration."""
     servers = [server for server in configuration.servers if server.context == "http"]
-    listeners = [listener for server in servers for listener in server.listeners if not listener.udp]
+    sockets = [listener for server in servers for listener in server.listeners]
+    listeners = [socket for socket in sockets if not socket.udp]
     return Around(
         main=frozenset(configuration.levels["main"]),
         http=frozenset(configuration.levels["http"]),
         ports=frozenset(listener.port for listener in listeners),
         taken=frozenset(listener.port for listener in listeners if listener.default_server),
+        quic=frozenset((socket.port, word) for socket in sockets if socket.udp for word in socket.parameters),
         live=live,
     )
-
-
-class _Template(Template):
-    delimiter = "@"
-    pattern = r"@(?:(?P<escaped>@)|(?P<named>\b\B)|\{(?P<braced>[a-z0-9_]+)\}|(?P<invalid>\b\B))"  # type: ignore[assignment]
-
-
-def fill(template: str, values: Mapping[str, str]) -> str:
-    """Fill ``@{name}``. A line that holds only a placeholder takes its indentation to every line of the value."""
-    lines = []
-    for line in template.splitlines():
-        alone = re.fullmatch(r"(\s*)@\{([a-z0-9_]+)\}", line)
-        if alone:
-            lines += [f"{alone[1]}{part}" if part else "" for part in values[alone[2]].splitlines()]
-        else:
-            lines.append(_Template(line).substitute(values))
-    return "\n".join(lines) + "\n"
 
 
 def render(  # noqa: PLR0913 - all of it decides
@@ -114,6 +104,14 @@ def snippets(settings: Settings, facts: Facts, templates: Mapping[str, str]) -> 
     return {path: fill(text, values) for path, text in templates.items() if path.startswith("snippets/")}
 
 
+def shortcomings(settings: Settings, facts: Facts) -> tuple[str, ...]:
+    """A sentence for each thing that the settings ask for and this NGINX cannot do."""
+    if not settings.http3 or facts.http3:
+        return ()
+    needed = "1.25.0 or newer, built --with-http_v3_module"
+    return (f"HTTP3=on: this NGINX cannot do it ({needed}): HTTPS runs over TCP with HTTP/2.",)
+
+
 def http_additions(settings: Settings, facts: Facts, user: Around) -> str:
     """What goes to the end of the user's ``http`` block: what it does not set itself, and our servers."""
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -143,8 +141,7 @@ def _servers_before(settings: Settings, user: Around | None) -> tuple[str, ...]:
 
 
 def _site_head(templates: Mapping[str, str], values: Mapping[str, str], names: tuple[str, ...]) -> str:
-    head = "map $http_upgrade $certfront_connection {\n    default upgrade;\n    '' '';\n}\n\n"
-    return head + "".join(fill(templates[f"templates/{name}.conf"], values) for name in names) + "\n"
+    return "".join(fill(templates[f"templates/{name}.conf"], values) for name in ("site-variables", *names)) + "\n"
 
 
 def _tls_server(template: str, values: Mapping[str, str], pairs: tuple[Pair, ...]) -> list[Line]:
@@ -164,19 +161,24 @@ def _values(
     settings: Settings, facts: Facts, templates: Mapping[str, str], *, live: bool, generation: int, user: Around
 ) -> dict[str, str]:
     values = _main_values(settings, facts, generation) | _listen_values(settings, facts, user)
-    values |= _upstream_values(settings, facts)
-    values["hsts"] = f'add_header Strict-Transport-Security "{settings.hsts}" always;' if settings.hsts else ""
-    body = "site-proxy" if settings.upstream else "site-static"
-    values["site_body"] = fill(templates[f"templates/{body}.conf"], values)
-    challenge = _acme_challenge(settings)
-    values["acme_challenge"] = fill(challenge, values) if challenge else ""
+    values |= _target("upstream", settings.upstream, facts) | _target("certmgr", settings.acme_challenge_target, facts)
+
+    def filled(name: str) -> str:
+        return fill(templates[f"templates/{name}.conf"], values)
+
+    challenges = settings.acme_challenge != "off" and settings.acme_challenge_target
+    values["log_format"] = filled(f"log-{settings.log_format}")
+    values["acme_challenge"] = filled(f"challenge-{settings.acme_challenge}") if challenges else ""
+    values["site_hsts"] = "include snippets/hsts.conf;" if settings.hsts else ""
+    values["http3"] = filled("site-http3") if values["quic_listen"] else ""
+    values["site_body"] = filled("site-proxy" if settings.upstream else "site-static")
     if live:
-        values["http_body"] = _redirect(settings)
+        values["http_body"] = "include snippets/https-redirect.conf;"
     elif settings.before_tls == "serve" or not (settings.server_names or user.ports):  # the base image's job
         values["http_body"] = values["site_body"]
     else:
-        page = _quoted(templates["pages/pending.html"])
-        values["http_body"] = fill(templates["templates/site-pending.conf"], values | {"pending_page": page})
+        values["pending_page"] = _quoted(templates["pages/pending.html"])
+        values["http_body"] = filled("site-pending")
     return values
 
 
@@ -195,34 +197,23 @@ def _main_values(settings: Settings, facts: Facts, generation: int) -> dict[str,
         "run_dir": str(settings.run_dir),
         "user": f"user {facts.user};" if facts.user else "",
         "error_level": "info" if settings.log_level == "debug" else "warn",
-        "log_format": _LOG_FORMATS[settings.log_format],
         "access_log": "/dev/stdout certfront" if facts.access_log else "off",
         "resolver": f"resolver {nameservers} valid=10s{ipv6};\nresolver_timeout 5s;" if nameservers else "",
         "keepalive_min_timeout": "keepalive_min_timeout 5s;" if new >= KEEPALIVE_MIN_TIMEOUT else "",
         "ssl_object_cache": "ssl_object_cache_inheritable on;" if new >= OBJECT_CACHE else "",
         "server_names": " ".join(settings.server_names) or "_",
+        "https_port": str(settings.https_port),
         "https_public_port": str(settings.https_public_port),
+        "https_host": "$host" if settings.https_public_port == HTTPS else f"$host:{settings.https_public_port}",
+        "acme_target": settings.acme_challenge_target,
+        "hsts": settings.hsts or HSTS,
         "html_root": HTML_ROOT,
     }
 
 
-_LOG_FORMATS = {
-    "text": (
-        "log_format certfront '$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent '\n"
-        '    \'"$http_referer" "$http_user_agent" "$http_x_forwarded_for" $host $request_time\';'
-    ),
-    "json": (
-        'log_format certfront escape=json \'{"time":"$time_iso8601","logger":"access",\'\n'
-        '    \'"remote_addr":"$remote_addr","host":"$host","request":"$request","status":$status,\'\n'
-        '    \'"bytes":$body_bytes_sent,"seconds":$request_time,"user_agent":"$http_user_agent",\'\n'
-        '    \'"forwarded_for":"$http_x_forwarded_for"}\';'
-    ),
-}
-
-
 def _listen_values(settings: Settings, facts: Facts, user: Around) -> dict[str, str]:
     directive = facts.nginx_version >= HTTP2_DIRECTIVE
-    tls = "ssl" if directive else "ssl http2"
+    tls, port = "ssl" if directive else "ssl http2", settings.https_port
 
     def first(port: int) -> str:
         return "" if port in user.taken else " default_server"
@@ -231,9 +222,24 @@ def _listen_values(settings: Settings, facts: Facts, user: Around) -> dict[str, 
         "http2": "http2 on;" if directive else "",
         "http_listen": _listen(settings.http_port, first(settings.http_port), facts),
         "status_listen": _listen(settings.status_port, first(settings.status_port), facts),
-        "https_listen": _listen(settings.https_port, f" {tls}", facts),
-        "unknown_listen": _listen(settings.https_port, f" {tls}{first(settings.https_port)}", facts),
+        "https_listen": _listen(port, f" {tls}", facts),
+        "unknown_listen": _listen(port, f" {tls}{first(port)}", facts),
+        "quic_listen": _listen(port, " quic", facts) if _http3(settings, facts) else "",
+        "quic_unknown_listen": _listen(port, _quic(port, user), facts) if _http3(settings, facts) else "",
     }
+
+
+def _http3(settings: Settings, facts: Facts) -> bool:
+    return settings.http3 and facts.http3
+
+
+def _quic(port: int, user: Around) -> str:
+    """What may be said once for each QUIC socket, in a server that is always there.
+
+    With ``reuseport`` every worker has a socket of its own, and the kernel always gives it the same visitors' packets.
+    """
+    once = [word for word in ("reuseport", "default_server") if (port, word) not in user.quic]
+    return " ".join([" quic", *once])
 
 
 def _listen(port: int, options: str, facts: Facts) -> str:
@@ -241,38 +247,23 @@ def _listen(port: int, options: str, facts: Facts) -> str:
     return "\n".join(f"listen {address}{options};" for address in addresses)
 
 
-def _upstream_values(settings: Settings, facts: Facts) -> dict[str, str]:
-    """NGINX's resolver asks name servers only, so what the hosts file says is filled in here."""
-    url = urlsplit(settings.upstream)
+def _target(name: str, text: str, facts: Facts) -> dict[str, str]:
+    """What a URL to proxy to consists of.
+
+    NGINX's resolver asks name servers only, so what the hosts file says is filled in here; then TLS has to be told the
+    name apart.
+    """
+    url = urlsplit(text)
     host = url.hostname or ""
     address = facts.hosts.get(host)
     authority = url.netloc
     if address:
         authority = (f"[{address}]" if ":" in address else address) + (f":{url.port}" if url.port else "")
     return {
-        "upstream_scheme": url.scheme,
-        "upstream_authority": authority,
-        "upstream_path": url.path,
+        f"{name}_scheme": url.scheme,
+        f"{name}_authority": authority,
+        f"{name}_ssl_name": f"proxy_ssl_name {host};" if address else "",
+        f"{name}_path": url.path,
         # Without a path NGINX passes the request's URI as it came; with one, it is put in front.
-        "upstream_uri": f"{url.path}$request_uri" if url.path else "",
+        f"{name}_uri": f"{url.path}$request_uri" if url.path else "",
     }
-
-
-def _acme_challenge(settings: Settings) -> str:
-    """RFC 8555, section 8.3: the challenge's path. CertMgr holds the answer."""
-    target = settings.acme_challenge_target
-    if settings.acme_challenge == "off" or not target:
-        return ""
-    if settings.acme_challenge == "redirect":
-        action = f"return 301 {target}$request_uri;"
-    else:
-        action = (
-            f'@{{resolver}}\n    set $certfront_certmgr "{target}";\n    proxy_pass $certfront_certmgr;\n'
-            "    proxy_set_header Host $host;\n    proxy_ssl_server_name on;\n    proxy_connect_timeout 5s;"
-        )
-    return f"location /.well-known/acme-challenge/ {{\n    {action}\n}}"
-
-
-def _redirect(settings: Settings) -> str:
-    port = "" if settings.https_public_port == 443 else f":{settings.https_public_port}"
-    return f"location / {{\n    return 301 https://$host{port}$request_uri;\n}}"

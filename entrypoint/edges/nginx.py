@@ -48,6 +48,12 @@ def version(program: str) -> tuple[int, int, int]:
     return int(found[1]), int(found[2]), int(found[3])
 
 
+def has_http3(program: str) -> bool:
+    """Whether it can do HTTP/3: the module came with 1.25.0, and its build says that it is in."""
+    done = subprocess.run([program, "-V"], capture_output=True, text=True, check=False, timeout=30)
+    return "--with-http_v3_module" in done.stderr.split()
+
+
 def test(program: str, config: Path) -> None:
     """Let NGINX test a configuration. Raises `Refused` (config-rejected) with its own message."""
     command = [program, "-t", "-q", "-e", "stderr", "-c", str(config)]

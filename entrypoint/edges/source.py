@@ -23,12 +23,12 @@ def packaged() -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in files}
 
 
-def facts(nginx_version: tuple[int, int, int], run_dir: Path) -> tuple[Facts, tuple[str, ...]]:
+def facts(nginx_version: tuple[int, int, int], run_dir: Path, *, http3: bool = False) -> tuple[Facts, tuple[str, ...]]:
     """What this machine can do, and a sentence for each thing that it cannot."""
     user, warning = _worker_user(run_dir)
     log = _can_open_stdout()
     nolog = "standard output cannot be opened as a file (a socket?): the access log is off" if not log else ""
-    found = Facts(nginx_version, _ipv6(), user, log, _nameservers(), _hosts())
+    found = Facts(nginx_version, _ipv6(), user, log, _nameservers(), _hosts(), http3)
     return found, tuple(sentence for sentence in (warning, nolog) if sentence)
 
 

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from entrypoint.core.configuration import read
 from entrypoint.core.plan import Plan, Usable
-from entrypoint.core.site import fill
-from entrypoint.edges import nginx
+from entrypoint.core.site import around, render, shortcomings
+from entrypoint.core.syntax import attempt
+from entrypoint.core.template import fill
+from entrypoint.edges import nginx, source
 from tests import pki
 from tests.faults import rig
 
@@ -39,6 +42,11 @@ VARIANTS: dict[str, tuple[Mapping[str, str | None], tuple[Usable, ...], Mapping[
         {"ACME_CHALLENGE": "proxy", "ACME_CHALLENGE_TARGET": "http://[2001:db8::2]:8080"},
         PAIR,
         {},
+    ),
+    "ACME proxy from the hosts file": (
+        {"ACME_CHALLENGE": "proxy", "ACME_CHALLENGE_TARGET": "https://app6.local"},
+        PAIR,
+        HOSTS,
     ),
     "ACME off": ({"ACME_CHALLENGE": "off"}, PAIR, {}),
     "no CertMgr": ({"CERTMGR_HOST": None}, PAIR, {}),
@@ -90,8 +98,12 @@ def test_accepted_by_an_old_nginx(name: str, tmp_path: Path) -> None:
     _test(rig.DEBIAN, name, tmp_path)
 
 
-def _site(folder: Path, *pairs: Usable, **variables: str | None) -> str:
-    return rig.plan(rig.settings(folder, **variables), *pairs).texts(1)["site.conf"]
+def _site(folder: Path, *pairs: Usable, http3: bool = False, **variables: str | None) -> str:
+    return rig.plan(rig.settings(folder, **variables), *pairs, known=rig.facts(http3=http3)).texts(1)["site.conf"]
+
+
+def _snippet(folder: Path, name: str, **variables: str | None) -> str:
+    return rig.plan(rig.settings(folder, **variables), *PAIR).texts(1)[f"snippets/{name}.conf"]
 
 
 @pytest.mark.parametrize(
@@ -127,23 +139,34 @@ def test_ipv6(tmp_path: Path, ipv6: bool) -> None:
 
 def test_challenge(tmp_path: Path) -> None:
     """The challenge's path leads to CertMgr, with or without TLS, as the setting says."""
-    location = "location /.well-known/acme-challenge/ {"
     for pairs in (PAIR, ()):
-        redirect = _site(tmp_path, *pairs)
-        assert f"{location}\n        return 301 https://certmgr.acme.com$request_uri;" in redirect
-        proxy = _site(tmp_path, *pairs, ACME_CHALLENGE="proxy", ACME_CHALLENGE_TARGET="http://other:81")
-        assert 'set $certfront_certmgr "http://other:81";' in proxy
-        assert "proxy_pass $certfront_certmgr;" in proxy
-        assert location not in _site(tmp_path, *pairs, ACME_CHALLENGE="off")
-        assert location not in _site(tmp_path, *pairs, CERTMGR_HOST=None)
+        assert "include snippets/acme-challenge.conf;" in _site(tmp_path, *pairs)
+    location = "location ^~ /.well-known/acme-challenge/ {"
+    redirect = _snippet(tmp_path, "acme-challenge")
+    assert f"{location}\n    return 301 https://certmgr.acme.com$request_uri;" in redirect
+    proxy = _snippet(tmp_path, "acme-challenge", ACME_CHALLENGE="proxy", ACME_CHALLENGE_TARGET="http://other:81")
+    assert 'set $certfront_certmgr "other:81";' in proxy
+    assert "proxy_pass http://$certfront_certmgr;" in proxy
+    for nothing in ({"ACME_CHALLENGE": "off"}, {"CERTMGR_HOST": None}):
+        text = _snippet(tmp_path, "acme-challenge", **nothing)
+        assert all(line.startswith("#") for line in text.splitlines())
 
 
 @pytest.mark.parametrize(("port", "expected"), [("443", ""), ("8443", ":8443")])
 def test_redirect(tmp_path: Path, port: str, expected: str) -> None:
     """Once TLS is on, port 80 redirects to the public port, which is not named where it is the usual one."""
-    text = _site(tmp_path, *PAIR, HTTPS_PUBLIC_PORT=port)
+    text = _snippet(tmp_path, "https-redirect", HTTPS_PUBLIC_PORT=port)
     assert f"return 301 https://$host{expected}$request_uri;" in text
-    assert "https://$host" not in _site(tmp_path, HTTPS_PUBLIC_PORT=port)
+    assert "include snippets/https-redirect.conf;" in _site(tmp_path, *PAIR)
+    assert "https-redirect" not in _site(tmp_path)
+
+
+def test_hsts(tmp_path: Path) -> None:
+    """The built-in site has HSTS where it is asked for; the snippet has a value in any case."""
+    assert "hsts.conf" not in _site(tmp_path, *PAIR)
+    assert "include snippets/hsts.conf;" in _site(tmp_path, *PAIR, HSTS="max-age=1")
+    for chosen, value in ((None, "max-age=63072000"), ("off", "max-age=63072000"), ("max-age=1", "max-age=1")):
+        assert f'add_header Strict-Transport-Security "{value}" always;' in _snippet(tmp_path, "hsts", HSTS=chosen)
 
 
 def test_before_tls(tmp_path: Path) -> None:
@@ -166,7 +189,7 @@ def test_one_of_two_pairs(tmp_path: Path) -> None:
     text = rig.plan(chosen, DUAL[0], reasons={"site-2": "no key yet"}).texts(1)["site.conf"]
     assert len(re.findall(r"^\s*ssl_certificate(_key)? ", text, re.MULTILINE)) == 2
     assert len(re.findall(r"^# \s*ssl_certificate(_key)? .*# certfront: no key yet$", text, re.MULTILINE)) == 2
-    assert "return 301 https://$host" in text
+    assert "include snippets/https-redirect.conf;" in text
 
 
 def test_passwords(tmp_path: Path) -> None:
@@ -181,10 +204,60 @@ def test_passwords(tmp_path: Path) -> None:
 
 
 def test_hosts_file(tmp_path: Path) -> None:
-    """NGINX's resolver reads no hosts file: a name from it becomes its address."""
-    chosen = rig.settings(tmp_path, UPSTREAM="http://app6.local:8080")
-    text = rig.plan(chosen, *PAIR, known=rig.facts(**HOSTS)).texts(1)["site.conf"]
-    assert '"[2001:db8::7]:8080"' in text
+    """NGINX's resolver reads no hosts file: a name from it becomes its address, and TLS keeps the name."""
+    target = {"ACME_CHALLENGE": "proxy", "ACME_CHALLENGE_TARGET": "https://app.local"}
+    chosen = rig.settings(tmp_path, UPSTREAM="https://app6.local:8080", **target)
+    texts = rig.plan(chosen, *PAIR, known=rig.facts(**HOSTS)).texts(1)
+    assert '"[2001:db8::7]:8080"' in texts["site.conf"]
+    assert "proxy_ssl_name app6.local;" in texts["site.conf"]
+    assert '"192.0.2.7"' in texts["snippets/acme-challenge.conf"]
+    assert "proxy_ssl_name app.local;" in texts["snippets/acme-challenge.conf"]
+
+
+def _quic(folder: Path, *pairs: Usable, **facts: Any) -> list[str]:
+    """The QUIC listeners that run."""
+    chosen = rig.settings(folder, HTTP3="on")
+    text = rig.plan(chosen, *pairs, known=rig.facts(**facts)).texts(1)["site.conf"]
+    return re.findall(r"^ *listen (\S+ quic.*);", text, re.MULTILINE)
+
+
+def test_http3(tmp_path: Path) -> None:
+    """Both TLS servers listen for QUIC; the options of the sockets are in the one that is there without a pair too."""
+    first = [f"{address} quic reuseport default_server" for address in ("18443", "[::]:18443")]
+    assert _quic(tmp_path, *PAIR, http3=True) == [*first, "18443 quic", "[::]:18443 quic"]
+    assert _quic(tmp_path, http3=True) == first
+    assert _quic(tmp_path, *PAIR, http3=True, ipv6=False) == [first[0], "18443 quic"]
+    text = _site(tmp_path, *PAIR, http3=True, HTTP3="on", HTTPS_PUBLIC_PORT="8443")
+    assert "add_header Alt-Svc 'h3=\":8443\"; ma=86400' always;" in text
+    assert text.count("http3 on;") == text.count("ssl_early_data off;") == 2
+
+
+@pytest.mark.parametrize(
+    ("listen", "options"),
+    [
+        ("listen 18443 ssl reuseport default_server;", " reuseport default_server"),  # another socket: TCP
+        ("listen 8443 quic reuseport default_server;", " reuseport default_server"),  # another port
+        ("listen 18443 quic;", " reuseport default_server"),
+        ("listen 18443 quic reuseport;", " default_server"),
+        ("listen 18443 quic reuseport default_server;", ""),
+    ],
+)
+def test_http3_beside_the_users_own(listen: str, options: str, tmp_path: Path) -> None:
+    """What a server of the user's says of the socket is not said once more: NGINX refuses that."""
+    user = around(read("/r", {"/r": attempt(f"http {{ server {{ {listen} }} }}")}, {}), live=True)
+    chosen, facts = rig.settings(tmp_path, HTTP3="on"), rig.facts(http3=True, ipv6=False)
+    text = render(chosen, facts, source.packaged(), (), {}, 1, user=user)["site.conf"]
+    assert f"    listen 18443 quic{options};\n" in text
+
+
+def test_http3_where_it_cannot_be(tmp_path: Path) -> None:
+    """An NGINX without HTTP/3 runs the site without it, and a sentence says so; without HTTP3=on nothing is said."""
+    asked, off = (rig.settings(tmp_path, HTTP3=value) for value in ("on", "off"))
+    able, unable = rig.facts(http3=True), rig.facts()
+    assert rig.plan(asked, *PAIR, known=unable).texts(1) == rig.plan(off, *PAIR, known=able).texts(1)
+    assert [len(shortcomings(asked, facts)) for facts in (able, unable)] == [0, 1]
+    assert shortcomings(off, unable) == ()
+    assert "--with-http_v3_module" in shortcomings(asked, unable)[0]
 
 
 def test_digest_without_a_change(tmp_path: Path) -> None:

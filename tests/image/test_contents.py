@@ -38,7 +38,7 @@ class TestImage:
         assert re.fullmatch(r"\d+\.\d+\.\d+", labels["version"])
         assert config["Healthcheck"]["Test"] == ["CMD", "certfront", "health"]
         assert list(config["Volumes"]) == ["/var/lib/certfront"]
-        assert sorted(config["ExposedPorts"]) == ["443/tcp", "80/tcp", "8081/tcp"]
+        assert sorted(config["ExposedPorts"]) == ["443/tcp", "443/udp", "80/tcp", "8081/tcp"]
         assert config["StopSignal"] == "SIGQUIT"
 
     @pytest.mark.parametrize("program", ["pip", "pip3", "gcc", "cc", "make", "uv"])
