@@ -56,6 +56,16 @@ def get_named(address: tuple[str, int], path: str, name: str) -> bytes:
         return b"".join(iter(lambda: tls.recv(65536), b""))
 
 
+def get_plain(address: tuple[str, int], host: str) -> bytes:
+    """The whole answer to one plain request for a host's first page; nothing where nobody answers."""
+    try:
+        with socket.create_connection(address, timeout=10) as conn:
+            conn.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            return b"".join(iter(lambda: conn.recv(65536), b""))
+    except OSError:
+        return b""
+
+
 def hello(sni: str = "www.example.test", ciphers: str | None = None) -> bytes:
     """A real ClientHello's record."""
     outgoing = ssl.MemoryBIO()
