@@ -9,8 +9,10 @@ from pathlib import Path
 
 from entrypoint.core.copy import Gates, Source, blocked_servers
 from entrypoint.core.model import Outcome, Problem, Refused
+from entrypoint.core.paths import folder, full_name, path_word
 from entrypoint.core.plan import Plan
 from entrypoint.core.servers import Server
+from entrypoint.core.syntax import Directive, Parsed, attempt, walk
 from entrypoint.core.wanted import cared_for, identity
 
 _BIND = re.compile(r"\bbind\(\) to (?:\S*:)?(?P<port>\d+) failed")
@@ -38,6 +40,8 @@ def narrowed(plan: Plan, generation: Path, message: str) -> Plan | None:
     for file, line in dict.fromkeys(_places(plan, source, generation, message)):
         found = source.configuration.servers_at(file, line)
         servers |= {server.place: reason for server in found}
+        if not found and file == source.root:
+            servers |= {block.place: reason for block in source.configuration.blocks_at(file, line)}
         if not found and file != source.root:
             files[file] = reason
     gates = Gates(servers, files)
@@ -74,12 +78,23 @@ def _places(plan: Plan, source: Source, generation: Path, message: str) -> Itera
     yield from named
     if named:
         return
-    for file, words in source.configuration.paths.items():
-        for path in words:
-            if path.word.value in message and path.directive.name != "include":
-                yield file, path.directive.line
+    for file in source.configuration.files:
+        parsed = attempt(source.texts[file])
+        for directive in walk(parsed.directives) if isinstance(parsed, Parsed) else ():
+            if any(name in message for name in _files(directive, folder(source.root))):
+                yield file, directive.line
     if bind := _BIND.search(message):
         yield from _listening(source.configuration.servers, int(bind["port"]))
+
+
+def _files(directive: Directive, prefix: str) -> Iterator[str]:
+    """How NGINX's messages name the files of a directive; those that go by its own prefix end in the word."""
+    path = path_word(directive)
+    for word in directive.args if directive.name != "include" else ():
+        if word is path:
+            yield f'"{full_name(word.value, prefix)}"'
+        elif name := word.value.removeprefix("./").lstrip("/"):
+            yield f'/{name}"'
 
 
 def _listening(servers: Iterable[Server], port: int) -> Iterator[tuple[str, int]]:

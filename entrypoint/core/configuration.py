@@ -51,6 +51,11 @@ class Configuration:
         blocks = self.blocks.get(file, frozenset())
         return own or tuple(server for server in self.servers if server.place in blocks)
 
+    def blocks_at(self, file: str, line: int) -> tuple[Setting, ...]:
+        """The blocks right inside ``http``, ``stream`` or ``mail``, such as an ``upstream``, that a line belongs to."""
+        settings = (setting for name in _CONTEXTS for group in self.levels[name].values() for setting in group)
+        return tuple(each for each in settings if each.is_block and each.file == file and each.has_line(line))
+
 
 def read(root: str, files: Mapping[str, Parsed | SyntaxFault], matches: Mapping[str, Sequence[str]]) -> Configuration:
     """Read a configuration from its files; the module `tree` says what they are."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from entrypoint.core.configuration import Configuration
 from entrypoint.core.edit import CommentOut, Rendered, Replace, quote, render
 from entrypoint.core.paths import folder, full_name
-from entrypoint.core.servers import Server, stranded
+from entrypoint.core.servers import Server, defaults, stranded
 from entrypoint.core.syntax import SyntaxFault
 from entrypoint.core.tree import Fault, Place, Setting
 from entrypoint.core.wanted import cared_for, identity
@@ -46,7 +46,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Gates:
-    """What NGINX refused: servers by their place, and whole files, each with the reason."""
+    """What NGINX refused: servers and other blocks by their place, and whole files, each with the reason."""
 
     servers: Mapping[Place, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
@@ -76,7 +76,18 @@ def blocked_servers(source: Source, blocked: Mapping[str, str], gates: Gates) ->
     for server in source.configuration.servers:
         if reason := _why_not(server, blocked, gates):
             found.setdefault(server.place, reason)
+    while bare := dict(_left_bare(source.configuration, found)):
+        found |= bare
     return found
+
+
+def _left_bare(configuration: Configuration, gone: Mapping[Place, str]) -> Iterator[tuple[Place, str]]:
+    """Servers that present the pair of their socket's default server, which is gone, and would take its place."""
+    for socket, server in defaults(server for server in configuration.servers if server.place not in gone).items():
+        first = configuration.defaults[socket].place
+        tls = any(listener.tls for listener in server.listeners if (server.context, listener.socket) == socket)
+        if tls and first in gone and not (server.pairs or server.rejects_handshake):
+            yield server.place, gone[first]
 
 
 def _why_not(server: Server, blocked: Mapping[str, str], gates: Gates) -> str:
@@ -87,6 +98,14 @@ def _why_not(server: Server, blocked: Mapping[str, str], gates: Gates) -> str:
     identities = [identity(pair) for pair in cared_for(server)]
     reasons = [blocked[each] for each in identities if each in blocked]
     return "; ".join(dict.fromkeys(reasons)) or "-" if identities and len(reasons) == len(identities) else ""
+
+
+def refused_blocks(configuration: Configuration, gates: Gates) -> Iterator[Setting]:
+    """The other blocks that NGINX refused, an ``upstream`` for one; then it names the servers that need it, too."""
+    for name in ("http", "stream", "mail"):
+        for setting in (each for group in configuration.levels[name].values() for each in group):
+            if setting.place in gates.servers and setting.name != "server":
+                yield setting
 
 
 def _speaks_http(server: Server) -> bool:
@@ -145,6 +164,8 @@ class Copier:
                 self._out(server.block, reason)
             else:
                 self._without_tls(server, reason)
+        for block in refused_blocks(self.configuration, self.gates):
+            self._out(block, self.gates.servers[block.place])
 
     def _without_tls(self, server: Server, reason: str) -> None:
         """A server that listens without TLS too goes on there: plain HTTP never waits for a certificate."""
@@ -221,6 +242,8 @@ def commented_out(source: Source, blocked: Mapping[str, str], gates: Gates) -> I
     lines = {server.place: server.block.directive.line for server in source.configuration.servers}
     for place, reason in blocked_servers(source, blocked, gates).items():
         yield f"{place[0]}:{lines[place]}", reason
+    for block in refused_blocks(source.configuration, gates):
+        yield f"{block.file}:{block.directive.line}", gates.servers[block.place]
     for file, fault in source.broken.items():
         yield file, f"{fault.message} in {file}:{fault.line}"
     yield from gates.files.items()

@@ -55,6 +55,10 @@ class Setting:
         """Where it is written."""
         return self.file, self.directive.start
 
+    def has_line(self, line: int) -> bool:
+        """Whether a line of its file belongs to it."""
+        return self.directive.line <= line <= self.directive.last_line
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
