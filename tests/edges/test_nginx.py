@@ -260,3 +260,13 @@ def test_odd_pid_files(tmp_path: Path, content: bytes | None) -> None:
     began = time.monotonic()
     nginx.end_leftovers(path, "nginx")
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(("said", "can"), [("--with-http_v3_module --with-x", True), ("--with-http_v2_module", False)])
+def test_http3(said: str, can: bool, tmp_path: Path) -> None:
+    """HTTP/3 is there where the build says so; the wheel's NGINX is built without it."""
+    program = tmp_path / "nginx"
+    program.write_text(f"#!/bin/sh\necho 'configure arguments: --prefix=/x {said}' >&2\n")
+    program.chmod(0o755)
+    assert nginx.has_http3(str(program)) is can
+    assert not nginx.has_http3(rig.NEW)

@@ -48,7 +48,10 @@ def _asked(front: Container, lab: Lab, name: str = NAME) -> http3.Answer:
 
 
 def _presents(front: Container, lab: Lab, fingerprint: str) -> bool:
-    return _asked(front, lab).fingerprint == fingerprint
+    try:
+        return _asked(front, lab).fingerprint == fingerprint
+    except http3.Ended:  # by an old worker, which has no certificate yet
+        return False
 
 
 def test_an_answer(front: Container, lab: Lab) -> None:
@@ -92,8 +95,7 @@ def test_before_the_certificate(lab: Lab) -> None:
             _asked(front, lab)
         assert ended.value.code == http3.UNRECOGNIZED_NAME
         lab.put()
-        front.until_serves(lab.issued)
-        assert _presents(front, lab, fingerprint(lab.issued))
+        front.until(lambda: _presents(front, lab, fingerprint(lab.issued)), "HTTP/3")
 
 
 def test_without_root(lab: Lab) -> None:
