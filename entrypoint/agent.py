@@ -94,7 +94,7 @@ class Agent:
         if self.watching:
             self.watching.stop()
         loop = asyncio.get_running_loop()
-        self.watching = self.pairs.watch(functools.partial(loop.call_soon_threadsafe, self._files_changed))
+        self.watching = self.pairs.watch(functools.partial(loop.call_soon_threadsafe, self._files_changed), self.clock)
 
     def _settle(self) -> None:
         """After a cycle: follow new folders, and, once, give back what only the start needed."""
@@ -130,7 +130,7 @@ class Agent:
 
     async def _cycle(self, requests: list[Request]) -> None:
         now = self.clock()
-        changed = self.pairs.refresh()
+        changed = bool(requests or not self.pairs.being_written(now)) and self.pairs.refresh()
         chosen = [slot for slot in self.slots if changed or self._due(slot, requests, now)]
         if requests or changed:
             self.refusals.forget()
@@ -244,7 +244,8 @@ class Agent:
         if current is None:
             return
         usable = {slot.identity: kept for slot in self.slots if (kept := running(slot))}
-        plan = Plan(self.settings, self.facts, self.templates, usable, {}, self.pairs.source)
+        gates = Gates.from_json(current.manifest.get("gates", {}))
+        plan = Plan(self.settings, self.facts, self.templates, usable, {}, self.pairs.source, gates)
         try:
             await self.rollout.prove(
                 plan, current, reload=await other_generation_runs(self.settings.status_port, current.number)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from entrypoint import isolate, opening
 from entrypoint.core import report
-from entrypoint.core.copy import Source
+from entrypoint.core.copy import Gates, Source
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.names import covers_any
 from entrypoint.core.options import Settings
@@ -120,9 +120,16 @@ def _startable(settings: Settings, facts: Facts, program: str, generations: Gene
     if not user and not settings.server_names:
         log.warning("SERVER_NAME is not set: the site is served over HTTP, without TLS.")
     plan = stored_plan(settings, facts, generations, user)
-    if last and last.manifest.get("digest") == plan.digest and _still_accepted(plan, last, program):
+    unchanged = as_it_runs(plan, last) if last else None
+    if last and unchanged and _still_accepted(unchanged, last, program):
         return last
     return _best(plan, program, generations)
+
+
+def as_it_runs(plan: Plan, generation: Generation) -> Plan | None:
+    """The plan without what NGINX refused in a generation; None where that generation is of another plan."""
+    same = replace(plan, gates=Gates.from_json(generation.manifest.get("gates", {})))
+    return same if generation.manifest.get("digest") == same.digest else None
 
 
 def _still_accepted(plan: Plan, last: Generation, program: str) -> bool:
@@ -175,6 +182,8 @@ def user_source(settings: Settings, facts: Facts) -> Source | None:
 def _why_pending(pair: Wanted, settings: Settings) -> str:
     if not os.path.exists(pair.key_file):  # noqa: PTH110 - Path.exists() raises where a folder above is closed
         return f"the key file {pair.key_file} does not exist"
+    if pair.certificate_file and os.path.exists(pair.certificate_file):  # noqa: PTH110
+        return f"{pair.certificate_file} has not been looked at yet"
     if not settings.certmgr_hosts:
         return "CERTMGR_HOST is not set"
     return f"waiting for the first certificate for {pair.lookup} from {settings.certmgr_hosts[0]}"
@@ -186,19 +195,15 @@ def _accepted(plan: Plan, program: str, generations: Generations, why: str) -> G
         try:
             return _build(plan, program, generations, why)
         except isolate.Rejected as error:
-            narrower = isolate.narrowed(plan, error.generation, error.problem.detail)
-            if narrower is None:
-                raise isolate.told(plan, error) from None
-            log.warning("NGINX refuses a part: %s", isolate.told(plan, error))
-            plan = narrower
-    raise Refused(Outcome.CONFIG_REJECTED, f"NGINX refuses more than {isolate.MOST_REFUSALS} servers and files")
+            plan = isolate.without(plan, error)
+    raise isolate.too_many()
 
 
 def _build(plan: Plan, program: str, generations: Generations, why: str) -> Generation:
     opening.provide_missing(plan)
     number = generations.next_number()
     now = rfc3339(datetime.now(UTC))
-    generation = generations.stage(number, plan.files(number), plan.manifest(number, now, why))
+    generation = generations.stage(number, plan.files(number, now), plan.manifest(number, now, why))
     try:
         nginx.test(program, generation.config)
     except Refused as error:

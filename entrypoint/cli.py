@@ -9,11 +9,15 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from entrypoint import __version__
 from entrypoint.core.model import KeyType, Refused
 from entrypoint.core.options import Endpoint, Settings
 from entrypoint.settings import SettingsError, from_environment, parse_endpoint, parse_name
+
+if TYPE_CHECKING:
+    from entrypoint.core.plan import Plan
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -139,25 +143,37 @@ def _refresh(arguments: argparse.Namespace) -> int:
 
 
 def _render(arguments: argparse.Namespace) -> int:
-    from entrypoint.boot import stored_plan, user_source
+    from datetime import UTC, datetime
+
+    from entrypoint.core.times import rfc3339
+
+    plan, number = _plan(_settings())
+    now = rfc3339(datetime.now(UTC))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # the user's files need not be UTF-8
+    if arguments.diff:
+        sys.stdout.writelines(plan.differences(now))
+        return 0
+    for path, text in plan.texts(number, now).items():
+        print(f"# configuration file {path}:\n{text}")
+    return 0
+
+
+def _plan(settings: Settings) -> tuple[Plan, int]:
+    """What runs, or would if certfront started now, with the number of its generation."""
+    from entrypoint.boot import as_it_runs, stored_plan, user_source
     from entrypoint.edges import nginx, source
     from entrypoint.edges.generations import Generations
+    from entrypoint.edges.publish import StatusFiles
 
-    settings = _settings()
     program = nginx.binary(settings.nginx_bin)
     http3 = settings.http3 and nginx.has_http3(program)
     facts, _warnings = source.facts(nginx.version(program), settings.run_dir, http3=http3)
     generations = Generations(settings.state_dir)
     plan = stored_plan(settings, facts, generations, user_source(settings, facts))
+    plan = plan.with_details(StatusFiles(settings.run_dir).read() or {})
     current = generations.current()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # the user's files need not be UTF-8
-    if arguments.diff:
-        sys.stdout.writelines(plan.differences())
-        return 0
-    for path, text in plan.texts(current.number if current else 1).items():
-        print(f"# configuration file {path}:\n{text}")
-    return 0
+    return (current and as_it_runs(plan, current)) or plan, current.number if current else 1
 
 
 def _health(arguments: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -15,6 +16,8 @@ from entrypoint.core.servers import Server
 from entrypoint.core.syntax import Directive, Parsed, attempt, walk
 from entrypoint.core.wanted import cared_for, identity
 
+log = logging.getLogger("certfront")
+
 _BIND = re.compile(r"\bbind\(\) to (?:\S*:)?(?P<port>\d+) failed")
 
 
@@ -27,6 +30,21 @@ class Rejected(Refused):
     def __init__(self, problem: Problem, generation: Path) -> None:
         super().__init__(problem.outcome, problem.detail, problem.hint)
         self.generation = generation
+
+
+def without(plan: Plan, error: Rejected) -> Plan:
+    """The plan without the part that NGINX refused. Raises `Refused` where that is not a part of the user's."""
+    said = told(plan, error)
+    narrower = narrowed(plan, error.generation, error.problem.detail)
+    if narrower is None:
+        raise said from None
+    log.warning("NGINX refuses a part: %s", said)
+    return narrower
+
+
+def too_many() -> Refused:
+    """A refusal of a plan that cannot be narrowed in a reasonable time."""
+    return Refused(Outcome.CONFIG_REJECTED, f"NGINX refuses more than {MOST_REFUSALS} servers and files")
 
 
 def narrowed(plan: Plan, generation: Path, message: str) -> Plan | None:

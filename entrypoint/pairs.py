@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
@@ -20,6 +19,7 @@ from entrypoint.core.wanted import Wanted
 from entrypoint.edges import watch
 from entrypoint.edges.configuration import UserConfiguration
 from entrypoint.edges.generations import Generations
+from entrypoint.edges.watch import Folder
 from entrypoint.look import Found, Slot, restore, say, show_served
 
 log = logging.getLogger("certfront")
@@ -48,14 +48,17 @@ class Pairs:
         """Read the user's configuration again if it changed, and the files' contents; whether anything did."""
         return any([self._configuration_changed(), self._contents_changed()])
 
-    def watch(self, changed: Callable[[], object]) -> watch.Watch:
-        """Call ``changed``, from another thread, when something happens near the files that matter."""
-        return watch.Watch(self.folders(), changed)
+    def watch(self, changed: Callable[[], object], clock: Callable[[], datetime]) -> watch.Watch:
+        """Call ``changed``, from another thread, when something happened near these files and all is quiet."""
+        return watch.Watch(self.folders(), changed, lambda: self.being_written(clock()))
 
-    def folders(self) -> tuple[Path, ...]:
+    def folders(self) -> tuple[Folder, ...]:
         """Where something may change."""
-        found = {*(path.parent for path in self.watched), *self.user.folders}
-        return tuple(sorted(path for path in found if os.path.isdir(path)))  # noqa: PTH112 - closed ones too
+        return watch.folders([*(path.parent for path in self.watched), *self.user.folders])
+
+    def being_written(self, now: datetime) -> bool:
+        """Whether a file is likely to change again at once."""
+        return watch.being_written([*self.watched, *self.user.files], now.timestamp())
 
     def differ(self) -> bool:
         """Whether anything changed since the last `refresh`."""
@@ -108,7 +111,8 @@ class Pairs:
     def _restored(self, slot: Slot) -> Slot:
         restore(slot, self.generations.stored(slot.identity))
         current = self.generations.current()
-        slot.live = bool(slot.chain and current and slot.identity in current.manifest["pairs"])
+        entry = current.manifest["pairs"].get(slot.identity) if current else None
+        slot.live = bool(slot.chain and entry and entry.get("presented", True))
         show_served(slot)
         return slot
 

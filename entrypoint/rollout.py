@@ -105,19 +105,15 @@ class Rollout:
             try:
                 return plan, await self._staged(plan, known, when, why)
             except isolate.Rejected as error:
-                narrower = isolate.narrowed(plan, error.generation, error.problem.detail)
-                if narrower is None:
-                    raise isolate.told(plan, error) from None
-                log.warning("NGINX refuses a part: %s", isolate.told(plan, error))
-                plan = narrower
-        raise Refused(Outcome.CONFIG_REJECTED, f"NGINX refuses more than {isolate.MOST_REFUSALS} servers and files")
+                plan = isolate.without(plan, error)
+        raise isolate.too_many()
 
     async def _staged(self, plan: Plan, known: Iterable[bytes], when: str, why: str) -> Generation:
         try:
             opening.provide(plan, self._offered(known))
             number = self.generations.next_number()
             # The last pairs come along: an NGINX that starts while the link moves may read half of each configuration.
-            files = {**self.generations.pair_files(), **plan.files(number)}
+            files = {**self.generations.pair_files(), **plan.files(number, when)}
             generation = self.generations.stage(number, files, plan.manifest(number, when, why))
         except OSError as error:
             raise _refused(error) from None
@@ -223,7 +219,7 @@ async def _all_presented(plan: Plan, pairs: Sequence[Wanted]) -> None:
         async with asyncio.TaskGroup() as group:
             for number, pair in enumerate(pairs):
                 if not pair.doors:
-                    log.info("%s: no TLS listener over TCP, so no handshake proves it", pair.title)
+                    log.info("%s: no listener over TCP whose names lead to it, so no handshake proves it", pair.title)
                 group.create_task(presented(number, pair))
     except ExceptionGroup as several:
         raise several.exceptions[0] from None

@@ -139,9 +139,9 @@ def test_refused_by_the_test(site: Site) -> None:
 class _Another(Plan):
     """A plan whose files hold another chain than it names: NGINX then serves what was not wanted."""
 
-    def files(self, number: int) -> dict[str, bytes]:
+    def files(self, number: int, when: str) -> dict[str, bytes]:
         other = rig.usable(OLD).chain_pem
-        return {name: other if "/chain-" in name else data for name, data in super().files(number).items()}
+        return {name: other if "/chain-" in name else data for name, data in super().files(number, when).items()}
 
 
 def test_not_served(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from entrypoint.core.configuration import Configuration
 from entrypoint.core.edit import CommentOut, Rendered, Replace, quote, render
@@ -50,6 +51,16 @@ class Gates:
 
     servers: Mapping[Place, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Gates:
+        """What `as_json` gave."""
+        servers = {(file, start): reason for file, start, reason in value.get("servers", ())}
+        return cls(servers, dict(value.get("files", {})))
+
+    def as_json(self) -> dict[str, Any]:
+        """For a manifest."""
+        return {"servers": [[*place, reason] for place, reason in self.servers.items()], "files": dict(self.files)}
 
     def __bool__(self) -> bool:
         return bool(self.servers or self.files)
@@ -117,10 +128,21 @@ def _words(fault: Fault) -> str:
 
 
 class Copier:
-    """Copies one configuration. ``pairs`` by identity, ``blocked`` those without a usable pair with the reason."""
+    """Copies one configuration. ``pairs`` by identity, ``blocked`` those without a usable pair with the reason.
 
-    def __init__(self, source: Source, pairs: Mapping[str, Pair], blocked: Mapping[str, str], gates: Gates) -> None:
-        self.source, self.pairs, self.blocked, self.gates = source, pairs, blocked, gates
+    ``when`` is said above everything that is commented out.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        pairs: Mapping[str, Pair],
+        blocked: Mapping[str, str],
+        gates: Gates,
+        *,
+        when: str = "",
+    ) -> None:
+        self.source, self.pairs, self.blocked, self.gates, self.when = source, pairs, blocked, gates, when
         self.configuration = source.configuration
         self.prefix = folder(source.root)
         self.gone = blocked_servers(source, blocked, gates)
@@ -152,8 +174,8 @@ class Copier:
         text = self.source.texts[file]
         fault = self.source.broken.get(file)
         if reason := self.gates.files.get(file) or (fault and f"{fault.message} in {file}:{fault.line}"):
-            return render(text, [CommentOut(0, len(text), reason)])
-        return render(text, self.edits.get(file, {}).values())
+            return render(text, [CommentOut(0, len(text), reason)], self.when)
+        return render(text, self.edits.get(file, {}).values(), self.when)
 
     def _servers(self) -> None:
         for server in self.configuration.servers:

@@ -61,12 +61,12 @@ def one_line(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text[:_SAFE])
 
 
-def render(text: str, edits: Iterable[Replace | CommentOut]) -> Rendered:
+def render(text: str, edits: Iterable[Replace | CommentOut], when: str = "") -> Rendered:
     """Carry out the edits. Equal ones count once: servers that share a snippet may all ask for the same.
 
-    Raises ValueError where two of them overlap and neither comments the other out.
+    ``when`` is written beside each reason. Raises ValueError where two overlap and neither comments the other out.
     """
-    copy = _Copy(text)
+    copy = _Copy(text, f"{_MARK} at {when}" if when else _MARK)
     for group in _outermost(edits):
         edit = group[0]
         copy.keep(edit.start)
@@ -111,8 +111,8 @@ class _Part:
 
 
 class _Copy:
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, text: str, mark: str) -> None:
+        self.text, self.mark = text, mark
         self.at, self.line = 0, 1
         self.lines: list[list[_Part]] = [[]]
         self.reasons: list[list[str]] = [[]]
@@ -155,7 +155,7 @@ class _Copy:
         """A line's parts, each on a line of its own: a comment would swallow what stands behind it."""
         parts = parts if len(parts) == 1 else _merged(parts)
         for number, part in enumerate(parts, 1):
-            yield from (_Part(f"{_MARK}: {reason}{self.cr}", part.line) for reason in self.reasons[part.span])
+            yield from (_Part(f"{self.mark}: {reason}{self.cr}", part.line) for reason in self.reasons[part.span])
             self.reasons[part.span] = []
             texts = _comments(part.text) if part.span else [part.text]
             ends = [self.cr] * (len(texts) - 1) + [self.cr if number < len(parts) else ""]

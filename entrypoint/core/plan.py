@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from entrypoint.core.copy import Copier, Copy, Gates, Pair, Source, blocked_servers, commented_out
 from entrypoint.core.options import Settings
 from entrypoint.core.pem import is_encrypted
-from entrypoint.core.site import Facts, around, http_additions, main_additions, render
+from entrypoint.core.site import Facts, Site, around, http_additions, main_additions
+from entrypoint.core.tree import Place
 from entrypoint.core.wanted import Wanted, built_in, cared_for, of_servers
 
 _PENDING = "the certificate has not arrived yet"
@@ -45,10 +46,16 @@ class Plan:
         """Every pair that a server needs."""
         return wanted(self.settings, self.source)
 
+    def with_details(self, status: Mapping[str, Any]) -> Plan:
+        """The plan with what the status (see `report.status`) says of pairs that are not usable, for their reasons."""
+        said = {entry["name"]: entry["detail"] for entry in status.get("certificates", ()) if entry["detail"]}
+        reasons = {pair.identity: said[pair.title] for pair in self.wanted if pair.title in said}
+        return replace(self, reasons={**self.reasons, **reasons})
+
     @cached_property
     def digest(self) -> str:
         """Equal for two plans that NGINX would run alike: number and reasons are left out."""
-        texts = self._rendered(0, silent=True)[0]
+        texts = self._rendered(0, "", silent=True)[0]
         return _hash(
             *(f"{path}\0{text}\0".encode(errors="surrogateescape") for path, text in sorted(texts.items())), length=64
         )
@@ -74,29 +81,32 @@ class Plan:
     def _unlocked_path(self, key_pem: bytes) -> str:
         return f"{self.settings.run_dir}/keys/{_hash(key_pem)}.pem"
 
-    def texts(self, number: int) -> dict[str, str]:
-        """The configuration's files by path."""
-        return self._rendered(number)[0]
+    def texts(self, number: int, when: str) -> dict[str, str]:
+        """The configuration's files by path, as built at a time."""
+        return self._rendered(number, when)[0]
 
     def origin(self, path: str, line: int) -> tuple[str, int] | None:
         """The user's file and line that a line of the generation's file at ``path`` comes from."""
-        copy = self._rendered(0)[1]
-        return copy.origin(path, line) if copy else None
+        return self._copy.origin(path, line) if self._copy else None
 
-    def differences(self) -> Iterator[str]:
+    @cached_property
+    def _copy(self) -> Copy | None:
+        return self._rendered(0, "")[1]
+
+    def differences(self, when: str) -> Iterator[str]:
         """What differs between the user's files and the copies that run, as lines of a unified diff."""
         import difflib
 
-        copy = self._rendered(0)[1]
+        copy = self._rendered(0, when)[1]
         if copy is None or self.source is None:
             return
         for path, (file, _) in copy.origins.items():
             old, new = (text.splitlines(keepends=True) for text in (self.source.texts[file], copy.texts[path]))
             yield from difflib.unified_diff(old, new, file, path)
 
-    def files(self, number: int) -> dict[str, bytes]:
+    def files(self, number: int, when: str) -> dict[str, bytes]:
         """Every file of the generation by path, chains and keys included."""
-        found = {path: text.encode(errors="surrogateescape") for path, text in self.texts(number).items()}
+        found = {path: text.encode(errors="surrogateescape") for path, text in self.texts(number, when).items()}
         pairs = self._pairs
         for identity, usable in self._running().items():
             found[pairs[identity].chain_file] = usable.chain_pem
@@ -105,9 +115,11 @@ class Plan:
 
     def manifest(self, number: int, when: str, why: str) -> dict[str, Any]:
         """What a person, or a later start, wants to know of the generation."""
+        presented = {pair.identity for pair in self.running()}
         pairs = {
             identity: {
                 **usable.about,
+                "presented": identity in presented,
                 "chain_file": self._pairs[identity].chain_file,
                 "key_file": self._stored_key(self._pairs[identity], usable),
             }
@@ -121,6 +133,7 @@ class Plan:
             "digest": self.digest,
             "pairs": pairs,
             "commented_out": self.commented_out(),
+            "gates": self.gates.as_json(),
             "password_file": self.password_file,
             "unlocked": sorted(self.unlocked),
         }
@@ -137,9 +150,9 @@ class Plan:
         return dict(commented_out(self.source, self._blocked(), self.gates)) if self.source else {}
 
     def running(self) -> tuple[Wanted, ...]:
-        """The pairs that a running server presents."""
-        usable = self._running()
-        return tuple(pair for pair in self.wanted if pair.identity in usable)
+        """The pairs that a running server presents, each with the doors of such servers alone."""
+        gone = blocked_servers(self.source, self._blocked(), self.gates) if self.source else ()
+        return tuple(pair for pair in wanted(self.settings, self.source, gone) if pair.identity in self.usable)
 
     def _running(self) -> dict[str, Usable]:
         known = {pair.identity for pair in self.wanted}
@@ -149,26 +162,25 @@ class Plan:
         missing = [pair.identity for pair in self.wanted if pair.identity not in self.usable]
         return {identity: self.reasons.get(identity) or _PENDING for identity in missing}
 
-    def _rendered(self, number: int, *, silent: bool = False) -> tuple[dict[str, str], Copy | None]:
+    def _rendered(self, number: int, when: str, *, silent: bool = False) -> tuple[dict[str, str], Copy | None]:
         blocked = self._blocked()
         gates = self.gates
         if silent:
             blocked = dict.fromkeys(blocked, "-")
             gates = Gates(dict.fromkeys(gates.servers, "-"), dict.fromkeys(gates.files, "-"))
         own = tuple(self._pairs[pair.identity] for pair in built_in(self.settings))
+        site = Site(self.settings, self.facts, self.templates, own, blocked)
         if not self.source:
-            return render(self.settings, self.facts, self.templates, own, blocked, number), None
+            return site.files(number, when), None
         user = around(self.source.configuration, live=self._user_is_live(self.source, blocked))
-        copier = Copier(self.source, {i: p for i, p in self._pairs.items() if i in self.usable}, blocked, gates)
+        usable = {identity: pair for identity, pair in self._pairs.items() if identity in self.usable}
+        copier = Copier(self.source, usable, blocked, gates, when=when)
         copy = copier.copy(
             http=http_additions(self.settings, self.facts, user),
             main=main_additions(self.settings, self.facts, user),
             keep_user=bool(self.facts.user),
         )
-        return {
-            **render(self.settings, self.facts, self.templates, own, blocked, number, user=user),
-            **copy.texts,
-        }, copy
+        return {**site.files(number, when, user), **copy.texts}, copy
 
     def _user_is_live(self, source: Source, blocked: Mapping[str, str]) -> bool:
         gone = blocked_servers(source, blocked, self.gates)
@@ -194,9 +206,9 @@ class Plan:
         return f"{posixpath.dirname(pair.chain_file)}/key-{_hash(usable.key_pem)}.pem"
 
 
-def wanted(settings: Settings, source: Source | None) -> tuple[Wanted, ...]:
-    """The pairs of the built-in site and of the user's servers."""
-    return (*built_in(settings), *(of_servers(source.configuration, settings) if source else ()))
+def wanted(settings: Settings, source: Source | None, without: Collection[Place] = ()) -> tuple[Wanted, ...]:
+    """The pairs of the built-in site and of the user's servers, ``without`` those at places that do not run."""
+    return (*built_in(settings), *(of_servers(source.configuration, settings, without) if source else ()))
 
 
 def identities(settings: Settings) -> tuple[str, ...]:

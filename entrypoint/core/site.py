@@ -8,13 +8,15 @@ from urllib.parse import urlsplit
 
 from entrypoint.core.configuration import Configuration
 from entrypoint.core.copy import Pair
-from entrypoint.core.gate import Line, gate
+from entrypoint.core.edit import CommentOut, render
 from entrypoint.core.options import HTTPS, Settings
+from entrypoint.core.syntax import parse
 from entrypoint.core.template import fill
 
 HTTP2_DIRECTIVE = (1, 25, 1)
 KEEPALIVE_MIN_TIMEOUT = OBJECT_CACHE = (1, 27, 4)
 HTML_ROOT = "/usr/share/nginx/html"
+_PAIR = ("ssl_certificate", "ssl_certificate_key")
 HSTS = "max-age=63072000"  # two years, as Mozilla's profiles have it: for users who include the snippet without HSTS
 
 
@@ -65,42 +67,55 @@ def around(configuration: Configuration, *, live: bool) -> Around:
     )
 
 
-def render(  # noqa: PLR0913 - all of it decides
-    settings: Settings,
-    facts: Facts,
-    templates: Mapping[str, str],
-    pairs: tuple[Pair, ...],
-    blocked: Mapping[str, str],
-    generation: int,
-    *,
-    user: Around | None = None,
-) -> dict[str, str]:
-    """Every file of the configuration by its path in the generation; with ``user``, all but the root file.
+@dataclass(frozen=True)
+class Site:
+    """The built-in servers, with ``templates`` by path and ``pairs``, each of which may be ``blocked`` for a reason."""
 
-    ``templates`` are the packaged files by path. A pair in ``blocked`` is commented out with the reason given there.
-    """
-    live = any(pair.identity not in blocked for pair in pairs) or (user is not None and user.live)
-    values = _values(settings, facts, templates, live=live, generation=generation, user=user or Around())
-    tls = _tls_server(templates["templates/site-tls.conf"], values, pairs) if pairs else []
-    head = _site_head(templates, values, _servers_before(settings, user))
-    lines = [Line(text) for text in head.splitlines()] + tls
-    files = {
-        "nginx.conf": fill(templates["nginx.conf"], values),
-        "mime.types": templates["mime.types"],
-        "status.conf": fill(templates["templates/status.conf"], values),
-        "site.conf": gate(lines, blocked),
-    }
-    for path, text in templates.items():
-        if path.startswith("snippets/"):
-            files[path] = fill(text, values)
-    if user:
-        del files["nginx.conf"]
-    return files
+    settings: Settings
+    facts: Facts
+    templates: Mapping[str, str] = field(repr=False)
+    pairs: tuple[Pair, ...]
+    blocked: Mapping[str, str]
+
+    def files(self, generation: int, when: str, user: Around | None = None) -> dict[str, str]:
+        """Every file by its path in the generation; with ``user``, all but the root file.
+
+        What a blocked pair keeps from running is commented out, below the reason and ``when``.
+        """
+        live = any(pair.identity not in self.blocked for pair in self.pairs) or (user is not None and user.live)
+        values = _values(
+            self.settings, self.facts, self.templates, live=live, generation=generation, user=user or Around()
+        )
+        values["pairs"] = _pair_lines(self.pairs)
+        servers = (*_servers_before(self.settings, user), *(("site-tls",) if self.pairs else ()))
+        site = "".join(fill(self.templates[f"templates/{name}.conf"], values) for name in ("site-variables", *servers))
+        files = {
+            "mime.types": self.templates["mime.types"],
+            "status.conf": fill(self.templates["templates/status.conf"], values),
+            "site.conf": self._gated(site, when),
+        }
+        if not user:
+            files["nginx.conf"] = fill(self.templates["nginx.conf"], values)
+        return files | _snippets(self.templates, values)
+
+    def _gated(self, site: str, when: str) -> str:
+        """The TLS server goes as a whole where all of its pairs are blocked; where some are, only their lines go."""
+        server = parse(site).directives[-1]
+        lines = [each for each in server.block or () if each.name in _PAIR]
+        spans = zip(lines[::2], lines[1::2], self.pairs, strict=True)
+        gone = [(first, last, pair.identity) for first, last, pair in spans if pair.identity in self.blocked]
+        if len(gone) == len(self.pairs):
+            gone = [(server, server, pair) for _, _, pair in gone]
+        edits = [CommentOut(first.start, last.end, self.blocked[pair]) for first, last, pair in gone]
+        return render(site, edits, when).text
 
 
 def snippets(settings: Settings, facts: Facts, templates: Mapping[str, str]) -> dict[str, str]:
     """The packaged snippets by path, filled: the user's own configuration may include them as well."""
-    values = _values(settings, facts, templates, live=True, generation=0, user=Around())
+    return _snippets(templates, _values(settings, facts, templates, live=True, generation=0, user=Around()))
+
+
+def _snippets(templates: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
     return {path: fill(text, values) for path, text in templates.items() if path.startswith("snippets/")}
 
 
@@ -140,21 +155,14 @@ def _servers_before(settings: Settings, user: Around | None) -> tuple[str, ...]:
     return () if user and settings.http_port in user.ports else ("site-http",)
 
 
-def _site_head(templates: Mapping[str, str], values: Mapping[str, str], names: tuple[str, ...]) -> str:
-    return "".join(fill(templates[f"templates/{name}.conf"], values) for name in ("site-variables", *names)) + "\n"
-
-
-def _tls_server(template: str, values: Mapping[str, str], pairs: tuple[Pair, ...]) -> list[Line]:
-    before, after = (fill(part, values) for part in template.split("    @{pairs}\n"))
-    lines = [Line(text, server="built-in") for text in before.splitlines()]
-    lines += [Line(f"    {text}", "built-in", pair.identity) for pair in pairs for text in _pair_lines(pair)]
+def _pair_lines(pairs: tuple[Pair, ...]) -> str:
+    lines = [
+        f'{name} "{file}";'
+        for pair in pairs
+        for name, file in zip(_PAIR, (pair.chain_file, pair.key_file), strict=True)
+    ]
     passwords = dict.fromkeys(pair.password_file for pair in pairs if pair.password_file)
-    lines += [Line(f'    ssl_password_file "{path}";', server="built-in") for path in passwords]
-    return lines + [Line(text, server="built-in") for text in after.splitlines()]
-
-
-def _pair_lines(pair: Pair) -> tuple[str, str]:
-    return f'ssl_certificate "{pair.chain_file}";', f'ssl_certificate_key "{pair.key_file}";'
+    return "\n".join([*lines, *(f'ssl_password_file "{path}";' for path in passwords)])
 
 
 def _values(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from entrypoint.core.configuration import Configuration
+from entrypoint.core.listen import Socket
 from entrypoint.core.names import concrete
 from entrypoint.core.options import Settings
 from entrypoint.core.paths import folder, full_name
 from entrypoint.core.servers import Pair, Server
+from entrypoint.core.tree import Place
 
+# Who answers for a name on a socket of a context.
+Owners = Mapping[tuple[str, Socket, str], Place]
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where NGINX listens on all, loopback reaches it
 
 
@@ -62,12 +66,17 @@ def identity(pair: Pair) -> str:
     return f"{pair.certificate_file} {pair.key_file}"
 
 
-def of_servers(configuration: Configuration, settings: Settings) -> tuple[Wanted, ...]:
-    """The pairs of the user's TLS servers that certfront cares for; one that several servers name comes once."""
+def of_servers(configuration: Configuration, settings: Settings, without: Collection[Place] = ()) -> tuple[Wanted, ...]:
+    """The pairs of the user's TLS servers that certfront cares for; one that several servers name comes once.
+
+    ``without`` are the places of servers that do not run.
+    """
+    servers = [server for server in configuration.servers if server.place not in without]
+    owners = _owners(servers)
     found: dict[str, Wanted] = {}
-    for server in configuration.servers:
+    for server in servers:
         for pair in cared_for(server):
-            wanted = _wanted(server, pair, folder(configuration.files[0]), settings)
+            wanted = _wanted(server, pair, folder(configuration.files[0]), settings, owners)
             known = found.get(wanted.identity)
             found[wanted.identity] = _merged(known, wanted) if known else wanted
     return tuple(found.values())
@@ -80,7 +89,17 @@ def cared_for(server: Server) -> tuple[Pair, ...]:
     return tuple(pair for pair in server.pairs if not pair.for_nginx_only)
 
 
-def _wanted(server: Server, pair: Pair, prefix: str, settings: Settings) -> Wanted:
+def _owners(servers: Iterable[Server]) -> Owners:
+    """Of several servers on one socket NGINX gives a name to the first one that bears it."""
+    found: dict[tuple[str, Socket, str], Place] = {}
+    for server in servers:
+        for listener in server.listeners:
+            for host in server.hosts:
+                found.setdefault((server.context, listener.socket, host), server.place)
+    return found
+
+
+def _wanted(server: Server, pair: Pair, prefix: str, settings: Settings, owners: Owners) -> Wanted:
     lookup = server.lookup or _lookup(server.hosts, settings)
     title = (
         concrete(server.hosts)
@@ -97,7 +116,7 @@ def _wanted(server: Server, pair: Pair, prefix: str, settings: Settings) -> Want
         key_file=pair.key_file,
         password_file=full_name(password.value, prefix) if password else str(settings.key_password_file),
         certificate_file=pair.certificate_file,
-        doors=tuple(_doors(server, lookup)),
+        doors=tuple(_doors(server, lookup, owners)),
     )
 
 
@@ -117,9 +136,20 @@ def _merged(known: Wanted, other: Wanted) -> Wanted:
     return replace(known, names=names, lookup=known.lookup or other.lookup, doors=(*known.doors, *other.doors))
 
 
-def _doors(server: Server, lookup: str) -> Iterator[Door]:
+def _doors(server: Server, lookup: str, owners: Owners) -> Iterator[Door]:
     """One listener is enough, as all load the same pair; QUIC needs another client, and is left out."""
-    name = concrete(server.hosts) or (_inside(server.hosts[0]) if server.hosts else lookup or "localhost")
-    tls = [listener for listener in server.listeners if listener.tls and not listener.udp]
-    for listener in tls[:1]:
-        yield Door(_ANY.get(listener.address, listener.address), listener.port, name, listener.proxy_protocol)
+    for listener in server.listeners:
+        for name in _own_names(server, lookup) if listener.tls and not listener.udp else ():
+            if owners.get((server.context, listener.socket, name), server.place) == server.place:
+                yield Door(_ANY.get(listener.address, listener.address), listener.port, name, listener.proxy_protocol)
+                return
+
+
+def _own_names(server: Server, lookup: str) -> Iterator[str]:
+    """Names that lead to a server, unless another one bears them."""
+    yield from (host for host in server.hosts if not host.startswith("*"))
+    for host in server.hosts:
+        if host.startswith("*"):
+            yield from (_inside(host), f"certfront.{host[2:]}")
+    if not server.hosts:
+        yield lookup or "localhost"

@@ -36,6 +36,11 @@ class UserConfiguration:
         self._files: tuple[str, ...] = ()
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """All that were read."""
+        return tuple(map(Path, (self.root, *self._files)))
+
+    @property
     def folders(self) -> tuple[Path, ...]:
         """Where something may change: the folders of all files, and of all patterns."""
         found = (os.path.dirname(path) for path in (self.root, *self._files, *self._patterns, self.more))  # noqa: PTH120

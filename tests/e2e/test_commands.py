@@ -172,7 +172,7 @@ def test_before_the_first_certificate() -> None:
         assert "wrong-name" in done.stderr
         done = _clean(front.command("render"))
         assert done.returncode == 0
-        assert "# certfront: commented out: " in done.stdout
+        assert "# certfront: commented out at 20" in done.stdout
         assert "# server {" in done.stdout
         done = _clean(front.command("status"))
         assert done.returncode == 0
@@ -194,7 +194,7 @@ def test_render_without_a_running_instance() -> None:
     with Front() as front:
         done = _clean(front.command("render"))
         assert done.returncode == 0
-        assert "# certfront: commented out: " in done.stdout
+        assert "# certfront: commented out at 20" in done.stdout
         assert not (front.folder / "state").exists()
 
 

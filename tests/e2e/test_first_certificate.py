@@ -65,8 +65,8 @@ class TestBeforeTheFirstCertificate:
     def test_the_tls_server_is_commented_out_line_by_line(self, pending: Front) -> None:
         """In the rendered copy, every line of the site's TLS server is a comment, the reason above it."""
         lines = (pending.current / "site.conf").read_text().splitlines()
-        reason = next(number for number, line in enumerate(lines) if line.startswith("# certfront: commented out: "))
-        assert len(lines[reason]) > len("# certfront: commented out: ")
+        reason = next(number for number, line in enumerate(lines) if line.startswith("# certfront: commented out at "))
+        assert "waiting for the first certificate" in lines[reason]
         server = lines[reason + 1 :]
         assert server[0] == "# server {"
         end = server.index("# }")

@@ -13,7 +13,7 @@ from tests.demo.clients import client_context, get_named
 
 from .application import Application
 from .front import PATIENCE, tls
-from .test_user_configuration import User
+from .user import User
 
 pytestmark = pytest.mark.xdist_group("e2e-snippets")
 

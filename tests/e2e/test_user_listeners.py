@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import socket
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,18 +15,12 @@ from entrypoint.demo.stage import fingerprint
 from tests.demo import clients
 
 from .front import PASSWORD
-from .test_user_configuration import ROOT, SERVER, User
+from .user import ROOT, SERVER, User
 
 pytestmark = pytest.mark.xdist_group("e2e-user-listeners")
 
 NAME = "own.acme.io"
 PAIR = f"ssl_certificate {NAME}.crt; ssl_certificate_key {NAME}.key;"
-
-
-@pytest.fixture
-def user() -> Iterator[User]:
-    with User() as user:
-        yield user
 
 
 def _wanted(user: User) -> Issued:

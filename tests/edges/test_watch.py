@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -80,7 +81,7 @@ def test_changes_are_told(tmp_path: Path, change: Callable[[Path], None]) -> Non
         (tmp_path / "key.pem").write_bytes(b"old")
     before = watch.contents([tmp_path / "key.pem"])
     told = threading.Event()
-    watch.Watch([tmp_path], told.set)
+    watch.Watch(watch.folders([tmp_path]), told.set)
     _until_told(tmp_path, told)
     change(tmp_path)
     assert told.wait(30)
@@ -102,6 +103,44 @@ def _until_told(folder: Path, told: threading.Event) -> None:
 def test_nothing_to_watch(tmp_path: Path) -> None:
     """Without a folder that exists, no thread is started."""
     before = threading.active_count()
-    watch.Watch([tmp_path / "none"], lambda: None)
+    watch.Watch(watch.folders([tmp_path / "none", Path(__file__)]), lambda: None)
     watch.Watch([], lambda: None)
     assert threading.active_count() == before
+
+
+def test_a_quiet_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change is told when nobody is busy any more, and at the end of all patience."""
+    monkeypatch.setattr(watch, "_LOOK", 0.01)
+    told = threading.Event()
+    looks = iter([True, True, True])
+    watching = watch.Watch(watch.folders([tmp_path]), told.set, lambda: next(looks, False))
+    _until_told(tmp_path, told)
+    assert list(looks) == []
+    watching.stop()
+    monkeypatch.setattr(watch, "_LONGEST", 0.1)
+    watching = watch.Watch(watch.folders([tmp_path]), told.set, lambda: True)
+    _until_told(tmp_path, told)
+    watching.stop()
+
+
+def test_a_folder_made_anew(tmp_path: Path) -> None:
+    """It is another one, which has to be watched anew; what is no folder is none."""
+    folder, other = tmp_path / "conf.d", tmp_path / "file"
+    folder.mkdir()
+    other.touch()
+    before = watch.folders([folder, folder, other, tmp_path / "none"])
+    assert [each.path for each in before] == [folder]
+    assert watch.folders([folder]) == before
+    folder.rename(tmp_path / "old")
+    folder.mkdir()
+    assert watch.folders([folder]) != before
+
+
+def test_being_written(tmp_path: Path) -> None:
+    """A file that changed within the last second may change again; one from the future, or a missing one, waits not."""
+    path = tmp_path / "nginx.conf"
+    assert not watch.being_written([path], 1_000)
+    path.touch()
+    os.utime(path, (1_000, 1_000))
+    found = {now: watch.being_written([tmp_path / "none", path], now) for now in (999.9, 1_000, 1_000.9, 1_001)}
+    assert found == {999.9: False, 1_000: True, 1_000.9: True, 1_001: False}

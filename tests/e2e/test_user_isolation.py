@@ -1,0 +1,147 @@
+"""What NGINX refuses of the user's TLS servers, and files that are half written: nothing else notices."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from entrypoint.core.model import KeyType
+from entrypoint.demo.pki import cached_key, certificate_pem, encrypted_pem
+
+from .front import PASSWORD
+from .user import SERVER, User
+
+pytestmark = pytest.mark.xdist_group("e2e-user-isolation")
+
+UNRESOLVABLE = SERVER.replace('return 200 "{name}\\n";', "location / {{ proxy_pass http://gone.invalid; }}")
+TIME = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+
+
+@pytest.fixture
+def gated(user: User) -> User:
+    """The only TLS server has its pair, but NGINX refuses it."""
+    user.site("own.acme.io", own=True)
+    user.put_file("conf.d/own.acme.io.conf", UNRESOLVABLE, name="own.acme.io")
+    user.start()
+    user.until(lambda: user.entry("own.acme.io").get("outcome") == "config-rejected", "the refusal")
+    return user
+
+
+def test_a_refused_tls_server(gated: User) -> None:
+    """No handshake is waited for where it is gated; repaired, it comes in."""
+    assert gated.plain()
+    assert "host not found in upstream" in gated.commented_out()["own.acme.io.conf:1"]
+    assert gated.entry("own.acme.io")["state"] == "pending"
+    assert "is not served as it should be" not in gated.log()
+    gated.put_file("conf.d/own.acme.io.conf", SERVER, name="own.acme.io")
+    gated.until(lambda: gated.entry("own.acme.io")["state"] == "serving", "the repaired one")
+    gated.tested()
+
+
+def test_a_restart_with_a_refused_server(gated: User) -> None:
+    """What ran last runs again, without another generation; and the server is tried again."""
+    before = gated.generation()
+    gated.kill()
+    gated.start()
+    gated.until(gated.plain, "the plain server")
+    gated.until(lambda: gated.entry("own.acme.io").get("outcome") == "config-rejected", "the refusal")
+    assert gated.generation() == before
+    gated.put_file("conf.d/own.acme.io.conf", SERVER, name="own.acme.io")
+    gated.until(lambda: gated.entry("own.acme.io")["state"] == "serving", "the repaired one")
+
+
+def test_the_reason_and_the_time(user: User) -> None:
+    """Both stand above what is commented out, in the copy that runs and in what `render` shows."""
+    user.site("own.acme.io", own=True)
+    user.start()
+    user.until(lambda: user.entry("own.acme.io").get("state") == "serving", "the proof")
+    user.put_file("conf.d/own.acme.io.conf", UNRESOLVABLE, name="own.acme.io")
+    user.until(user.commented_out, "the refusal")
+    copy = user.current / f"source{user.etc}/conf.d/own.acme.io.conf"
+    mark = rf"# certfront: commented out at {TIME}: .*host not found in upstream .* in {user.etc}/conf.d/own.*:6\n# "
+    assert re.match(mark + "server {", copy.read_text())
+    created_at = json.loads((user.current / "manifest.json").read_text())["created_at"]
+    assert created_at in copy.read_text()
+    assert re.search(mark, user.command("render").stdout)
+    assert re.search(rf"\+{mark[:-2]}\+# server", user.command("render", "--diff").stdout)
+
+
+def test_render_knows_the_reason(user: User) -> None:
+    """`render` says of a pending certificate what the last check said."""
+    user.site("later.acme.io")
+    user.start()
+    user.until(lambda: user.entry("later.acme.io").get("outcome") == "wrong-name", "the refusal")
+    detail = str(user.entry("later.acme.io")["detail"])
+    assert re.search(rf"# certfront: commented out at {TIME}: {re.escape(detail)}\n", user.command("render").stdout)
+
+
+def test_a_file_written_slowly(user: User) -> None:
+    """However long somebody writes in place, what runs goes on until all is quiet: one generation of the whole."""
+    own = user.site("own.acme.io", own=True)
+    user.start()
+    user.until(lambda: user.entry("own.acme.io").get("state") == "serving", "the proof")
+    before = user.generation()
+    path = user.etc / "conf.d" / "own.acme.io.conf"
+    text = path.read_text().replace("own.acme.io\\n", "changed\\n")
+    with path.open("w") as file:
+        for part in re.findall(r".{1,16}", text, re.DOTALL):
+            file.write(part)
+            file.flush()
+            time.sleep(0.2)
+            assert user.generation() == before
+    user.until(lambda: user.generation() == before + 1, "the change")
+    user.check()
+    assert user.generation() == before + 1
+    assert user.commented_out() == {}
+    assert user.serves(own, "own.acme.io")
+
+
+def test_many_changes_at_once(user: User) -> None:
+    """Ten new servers in ten files are one generation, and so is a folder that is deleted and made anew."""
+    user.site("own.acme.io", own=True)
+    user.start()
+    user.until(lambda: user.entry("own.acme.io").get("state") == "serving", "the proof")
+    before = user.generation()
+    for number in range(10):
+        user.site(f"{number}.acme.io", own=True)
+    user.until(lambda: user.entry("9.acme.io").get("state") == "serving", "the last one")
+    assert user.generation() == before + 1
+    kept = {path.name: path.read_text() for path in (user.etc / "conf.d").iterdir()}
+    shutil.rmtree(user.etc / "conf.d")
+    (user.etc / "conf.d").mkdir()
+    for name in list(kept)[:5]:
+        (user.etc / "conf.d" / name).write_text(kept[name])
+    user.until(lambda: len(user.report()["certificates"]) == 5, "what is left")
+    user.until(lambda: user.generation() == before + 2, "one generation")
+    (user.etc / "conf.d" / "last.conf").write_text(SERVER.format(https=user.https_port, name="own.acme.io"))
+    user.until(lambda: user.generation() == before + 3, "the folder made anew is watched")
+    user.tested()
+
+
+def test_one_file_for_certificate_and_key(user: User) -> None:
+    """Both may lie in one PEM file, the key encrypted in it; it is carried in whole when it changes."""
+    name = "one.acme.io"
+    issued = user.authority.issue(name, key=cached_key(KeyType.ECDSA, name))
+    path = user.etc / "one.pem"
+
+    def write() -> None:
+        new = path.with_suffix(".new")
+        new.write_bytes(certificate_pem(*issued.chain[:-1]) + encrypted_pem(issued.key, PASSWORD))
+        new.rename(path)
+
+    write()
+    pair = "ssl_certificate one.pem; ssl_certificate_key one.pem;"
+    user.put_file("conf.d/one.conf", f"server {{{{ listen {{https}} ssl; server_name {name}; {pair} return 204; }}}}\n")
+    user.start()
+    user.until(lambda: user.serves(issued, name), "the pair")
+    issued = user.authority.issue(name, key=issued.key)
+    write()
+    user.until(lambda: user.serves(issued, name), "the renewed one")
+    user.until(lambda: user.entry(name)["outcome"] in ("installed", "unchanged"), "the proof")
+    user.tested()
+    assert not [each for each in Path(user.folder / "state").rglob("chain-*") if b"PRIVATE KEY" in each.read_bytes()]
