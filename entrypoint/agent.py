@@ -18,7 +18,7 @@ from typing import Any
 
 from entrypoint import isolate, memory
 from entrypoint.core import report, schedule
-from entrypoint.core.copy import Gates
+from entrypoint.core.gate import Gates
 from entrypoint.core.model import Key, Outcome, Problem, Refused
 from entrypoint.core.options import Settings
 from entrypoint.core.plan import Plan

@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 
 from entrypoint import isolate, opening
 from entrypoint.core import report
-from entrypoint.core.copy import Gates, Source
+from entrypoint.core.configuration import Source
+from entrypoint.core.gate import Gates
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.names import covers_any
 from entrypoint.core.options import Settings

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from entrypoint.core.copy import Gates, Source, blocked_servers
+from entrypoint.core.configuration import Source
+from entrypoint.core.gate import Gates, blocked_servers
 from entrypoint.core.model import Outcome, Problem, Refused
 from entrypoint.core.paths import folder, full_name, path_word
 from entrypoint.core.plan import Plan

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from entrypoint.core import report, schedule
-from entrypoint.core.copy import Source
+from entrypoint.core.configuration import Source
 from entrypoint.core.model import Key, Outcome, Problem, Refused
 from entrypoint.core.options import Settings
 from entrypoint.core.plan import Plan, wanted

@@ -30,9 +30,9 @@ class Configuration:
 
     ``files`` are all that the root leads to and that can be read, itself first; ``blocks`` has the places of the blocks
     that include each. ``levels`` has the settings right inside ``main``, ``events``, ``http``, ``stream`` and ``mail``,
-    by name. ``paths`` are the paths in each file, in order. ``http_end`` is the place of the ``}`` that ends the first
-    ``http``. ``defaults`` has, by context and socket, the server for connections that no name fits. ``warnings`` are
-    comments to certfront that have no effect.
+    by name. ``paths`` are the paths in each file, in order. ``ends`` has the place of the ``}`` that ends the first
+    block of each of these. ``defaults`` has, by context and socket, the server for connections that no name fits.
+    ``warnings`` are comments to certfront that have no effect.
     """
 
     files: tuple[str, ...]
@@ -40,7 +40,7 @@ class Configuration:
     levels: Mapping[str, Settings] = field(repr=False)
     paths: Mapping[str, tuple[PathWord, ...]] = field(repr=False)
     defaults: Mapping[tuple[str, Socket], Server] = field(repr=False)
-    http_end: Place | None
+    ends: Mapping[str, Place]
     faults: tuple[Fault, ...]
     warnings: tuple[Fault, ...]
     blocks: Mapping[str, frozenset[Place]] = field(repr=False)
@@ -55,6 +55,16 @@ class Configuration:
         """The blocks right inside ``http``, ``stream`` or ``mail``, such as an ``upstream``, that a line belongs to."""
         settings = (setting for name in _CONTEXTS for group in self.levels[name].values() for setting in group)
         return tuple(each for each in settings if each.is_block and each.file == file and each.has_line(line))
+
+
+@dataclass(frozen=True)
+class Source:
+    """The user's configuration as read: texts by absolute path, what is wrong with them, and what they mean."""
+
+    root: str
+    texts: Mapping[str, str] = field(repr=False)
+    broken: Mapping[str, SyntaxFault]
+    configuration: Configuration = field(repr=False)
 
 
 def read(root: str, files: Mapping[str, Parsed | SyntaxFault], matches: Mapping[str, Sequence[str]]) -> Configuration:
@@ -88,7 +98,7 @@ class _Reader:
             levels={"main": _by_name(main), **levels},
             paths=self.survey.paths,
             defaults=defaults(servers),
-            http_end=next((_end(block) for block in blocks if block.name == "http"), None),
+            ends={block.name: _end(block) for block in reversed(blocks)},
             faults=(*self.survey.faults, *self.keyless),
             warnings=tuple(self._warnings()),
             blocks=self.survey.blocks,

@@ -7,32 +7,24 @@ copies, pairs to the generation's own, and every other path that NGINX takes rel
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from entrypoint.core.configuration import Configuration
-from entrypoint.core.edit import CommentOut, Rendered, Replace, quote, render
+from entrypoint.core.configuration import Source
+from entrypoint.core.edit import CommentOut, Rendered, Replace, one_line, quote, render
+from entrypoint.core.gate import Gates, blocked_servers, lost_listeners, refused_blocks
+from entrypoint.core.listen import Listener
 from entrypoint.core.paths import folder, full_name
-from entrypoint.core.servers import Server, defaults, stranded
-from entrypoint.core.syntax import SyntaxFault
-from entrypoint.core.tree import Fault, Place, Setting
-from entrypoint.core.wanted import cared_for, identity
+from entrypoint.core.servers import Server, unsaid
+from entrypoint.core.tree import Place, Setting
+from entrypoint.core.wanted import identity
 
 Edit = Replace | CommentOut
 _FOLDER = "source"
 _OURS = ("daemon", "master_process", "pid")
+_STAND_INS = "stand-ins-{}.conf"
+_REFUSAL = {"http": "503", "stream": '""'}
 _SET_BY_US = "certfront sets it"
-
-
-@dataclass(frozen=True)
-class Source:
-    """The user's configuration as read: texts by absolute path, what is wrong with them, and what they mean."""
-
-    root: str
-    texts: Mapping[str, str] = field(repr=False)
-    broken: Mapping[str, SyntaxFault]
-    configuration: Configuration = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -43,27 +35,6 @@ class Pair:
     chain_file: str
     key_file: str
     password_file: str = ""
-
-
-@dataclass(frozen=True)
-class Gates:
-    """What NGINX refused: servers and other blocks by their place, and whole files, each with the reason."""
-
-    servers: Mapping[Place, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Gates:
-        """What `as_json` gave."""
-        servers = {(file, start): reason for file, start, reason in value.get("servers", ())}
-        return cls(servers, dict(value.get("files", {})))
-
-    def as_json(self) -> dict[str, Any]:
-        """For a manifest."""
-        return {"servers": [[*place, reason] for place, reason in self.servers.items()], "files": dict(self.files)}
-
-    def __bool__(self) -> bool:
-        return bool(self.servers or self.files)
 
 
 @dataclass(frozen=True)
@@ -79,52 +50,6 @@ class Copy:
             return None
         file, rendered = self.origins[path]
         return file, rendered.source_line(min(line, len(rendered.lines)))
-
-
-def blocked_servers(source: Source, blocked: Mapping[str, str], gates: Gates) -> dict[Place, str]:
-    """The servers that do not run, with the reason: a fault in them, NGINX's refusal, or no pair that is usable."""
-    found: dict[Place, str] = {}
-    for server in source.configuration.servers:
-        if reason := _why_not(server, blocked, gates):
-            found.setdefault(server.place, reason)
-    while bare := dict(_left_bare(source.configuration, found)):
-        found |= bare
-    return found
-
-
-def _left_bare(configuration: Configuration, gone: Mapping[Place, str]) -> Iterator[tuple[Place, str]]:
-    """Servers that present the pair of their socket's default server, which is gone, and would take its place."""
-    for socket, server in defaults(server for server in configuration.servers if server.place not in gone).items():
-        first = configuration.defaults[socket].place
-        tls = any(listener.tls for listener in server.listeners if (server.context, listener.socket) == socket)
-        if tls and first in gone and not (server.pairs or server.rejects_handshake):
-            yield server.place, gone[first]
-
-
-def _why_not(server: Server, blocked: Mapping[str, str], gates: Gates) -> str:
-    if server.place in gates.servers:
-        return gates.servers[server.place]
-    if server.faults:
-        return _words(server.faults[0])
-    identities = [identity(pair) for pair in cared_for(server)]
-    reasons = [blocked[each] for each in identities if each in blocked]
-    return "; ".join(dict.fromkeys(reasons)) or "-" if identities and len(reasons) == len(identities) else ""
-
-
-def refused_blocks(configuration: Configuration, gates: Gates) -> Iterator[Setting]:
-    """The other blocks that NGINX refused, an ``upstream`` for one; then it names the servers that need it, too."""
-    for name in ("http", "stream", "mail"):
-        for setting in (each for group in configuration.levels[name].values() for each in group):
-            if setting.place in gates.servers and setting.name != "server":
-                yield setting
-
-
-def _speaks_http(server: Server) -> bool:
-    return server.context == "http" and any(not listener.tls for listener in server.listeners)
-
-
-def _words(fault: Fault) -> str:
-    return f"{fault.message} in {fault.file}:{fault.line}"
 
 
 class Copier:
@@ -146,6 +71,8 @@ class Copier:
         self.configuration = source.configuration
         self.prefix = folder(source.root)
         self.gone = blocked_servers(source, blocked, gates)
+        self.lost: list[tuple[Server, Listener]] = []
+        self.staying: list[tuple[str, Listener]] = []
         self.edits: dict[str, dict[tuple[int, int, bool], Edit]] = {}
 
     def copy(self, *, http: str, main: str, keep_user: bool) -> Copy:
@@ -154,10 +81,11 @@ class Copier:
         self._faults()
         self._main(keep_user=keep_user)
         self._paths()
-        self._add_listen_parameters()
-        self._put_in(http, main)
+        stand_ins = self._stand_ins()
+        self._put_in(http, main, stand_ins)
         rendered = {file: self._rendered(file) for file in self.configuration.files}
         texts = {self.path(file): copy.text for file, copy in rendered.items()}
+        texts |= {_STAND_INS.format(context): text for context, text in stand_ins.items()}
         return Copy(texts, {self.path(file): (file, copy) for file, copy in rendered.items()})
 
     def path(self, file: str) -> str:
@@ -179,21 +107,20 @@ class Copier:
 
     def _servers(self) -> None:
         for server in self.configuration.servers:
-            reason = self.gone.get(server.place)
-            if reason is None:
-                self._pairs(server)
-            elif server.place in self.gates.servers or server.faults or not _speaks_http(server):
-                self._out(server.block, reason)
+            lost = lost_listeners(server, self.gone, self.gates)
+            self.lost += [(server, listener) for listener in lost]
+            self.staying += [(server.context, listener) for listener in server.listeners if listener not in lost]
+            if server.place in self.gone and len(lost) == len(server.listeners):
+                self._out(server.block, self.gone[server.place])
             else:
-                self._without_tls(server, reason)
+                self._without(server, lost)
         for block in refused_blocks(self.configuration, self.gates):
             self._out(block, self.gates.servers[block.place])
 
-    def _without_tls(self, server: Server, reason: str) -> None:
-        """A server that listens without TLS too goes on there: plain HTTP never waits for a certificate."""
-        for listener in server.listeners:
-            if listener.tls and listener.setting:
-                self._out(listener.setting, reason)
+    def _without(self, server: Server, lost: Iterable[Listener]) -> None:
+        for listener in lost:
+            if listener.setting:
+                self._out(listener.setting, self.gone[server.place])
         self._pairs(server)
 
     def _pairs(self, server: Server) -> None:
@@ -226,7 +153,7 @@ class Copier:
         for fault in self.configuration.faults:
             last = fault.within[-1] if fault.within else None
             if last and last.name == "include" and fault.file not in self.source.broken:
-                self._out(last, _words(fault))
+                self._out(last, str(fault))
 
     def _main(self, *, keep_user: bool) -> None:
         level = self.configuration.levels["main"]
@@ -244,33 +171,33 @@ class Copier:
                 if full != value:
                     self._edit(file, Replace(path.word.start, path.word.end, quote(full)))
 
-    def _add_listen_parameters(self) -> None:
-        for setting, parameters in stranded(self.configuration.servers, self.gone):
-            end = setting.words[-1].end
-            self._edit(setting.file, Replace(end, end, "".join(f" {parameter}" for parameter in parameters)))
+    def _stand_ins(self) -> dict[str, str]:
+        """By context, servers that say for their sockets what those that do not run said, and refuse all visitors."""
+        found: dict[str, str] = {}
+        for number, (server, setting) in enumerate(unsaid(self.staying, self.lost), 1):
+            text = self._stand_in(server, setting, f"certfront-{number}.invalid")
+            found[server.context] = found.get(server.context, "") + text
+        return found
 
-    def _put_in(self, http: str, main: str) -> None:
-        root, end = self.source.root, self.configuration.http_end
-        if end:
-            self._edit(end[0], Replace(end[1], end[1], f"\n{http}"))
-        else:
-            main = f"http {{\n{http}}}\n{main}"
+    def _stand_in(self, server: Server, setting: Setting, name: str) -> str:
+        tls = any(listener.tls for listener in server.listeners if listener.setting == setting)
+        lines = [
+            f"listen {self.source.texts[setting.file][setting.words[0].start : setting.words[-1].end]};",
+            f"server_name {name};",
+            *(["ssl_reject_handshake on;"] if tls else []),
+            f"return {_REFUSAL[server.context]};",
+        ]
+        place = one_line(f"{server.block.file}:{server.block.directive.line}")
+        return "\n    ".join([f"# In place of {place}, which is commented out.\nserver {{", *lines]) + "\n}\n"
+
+    def _put_in(self, http: str, main: str, stand_ins: Iterable[str]) -> None:
+        added = {context: f"    include {_STAND_INS.format(context)};\n" for context in stand_ins}
+        added["http"] = http + added.get("http", "")
+        for context, text in added.items():
+            if end := self.configuration.ends.get(context):
+                self._edit(end[0], Replace(end[1], end[1], f"\n{text}"))
+            else:
+                main = f"{context} {{\n{text}}}\n{main}"
+        root = self.source.root
         length = len(self.source.texts[root])
         self._edit(root, Replace(length, length, f"\n{main}"))
-
-
-def commented_out(source: Source, blocked: Mapping[str, str], gates: Gates) -> Iterator[tuple[str, str]]:
-    """What does not run, for people: where it is written, and why."""
-    lines = {server.place: server.block.directive.line for server in source.configuration.servers}
-    for place, reason in blocked_servers(source, blocked, gates).items():
-        yield f"{place[0]}:{lines[place]}", reason
-    for block in refused_blocks(source.configuration, gates):
-        yield f"{block.file}:{block.directive.line}", gates.servers[block.place]
-    for file, fault in source.broken.items():
-        yield file, f"{fault.message} in {file}:{fault.line}"
-    yield from gates.files.items()
-
-
-def user_directives(source: Source | None, level: str) -> Iterable[str]:
-    """The directives that the user has set at a level, which certfront must not set again."""
-    return source.configuration.levels.get(level, {}) if source else ()

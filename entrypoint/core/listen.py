@@ -64,6 +64,11 @@ class Listener:
         return "default_server" in self.parameters or "default" in self.parameters
 
     @property
+    def said(self) -> frozenset[str]:
+        """What this server says of the socket; some of it only one server may say, and it holds for all of them."""
+        return frozenset("default_server" if word == "default" else word for word in (*self.parameters, *self.own))
+
+    @property
     def socket(self) -> Socket:
         """Equal for two listeners of one context that are one socket: its protocol, address and port."""
         return ("unix" if self.unix else "udp" if self.udp else "tcp", self.address, self.port)

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from entrypoint.core.copy import Copier, Copy, Gates, Pair, Source, blocked_servers, commented_out
+from entrypoint.core.configuration import Source
+from entrypoint.core.copy import Copier, Copy, Pair
+from entrypoint.core.gate import Gates, blocked_servers, commented_out
 from entrypoint.core.options import Settings
 from entrypoint.core.pem import is_encrypted
 from entrypoint.core.site import Facts, Site, around, http_additions, main_additions

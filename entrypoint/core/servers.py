@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from entrypoint.core.listen import Listener, Socket
@@ -147,18 +147,22 @@ def defaults(servers: Iterable[Server]) -> Mapping[tuple[str, Socket], Server]:
     return found
 
 
-def stranded(servers: Iterable[Server], blocked: Collection[Place]) -> tuple[tuple[Setting, tuple[str, ...]], ...]:
-    """What ``listen`` must say in addition, in the servers that stay, when those at the blocked places do not run.
+def unsaid(
+    staying: Iterable[tuple[str, Listener]], lost: Iterable[tuple[Server, Listener]]
+) -> tuple[tuple[Server, Setting], ...]:
+    """The lost ``listen`` lines that said something for a socket which nobody who stays on it says, by context.
 
-    A socket speaks TLS when one server says ``ssl``, and so do the others on it: without that server they would go on
-    in plain text. The same holds for ``proxy_protocol`` and ``http2``.
+    Whether a socket speaks TLS, HTTP/2 or the PROXY protocol, its options, and who answers where no name fits is said
+    by one server and holds for all: without it they would go on in plain text, or no longer by IPv4.
     """
-    staying = [server for server in servers if server.place not in blocked]
-    said = _asked_for(staying)
-    found: dict[Place, tuple[Setting, tuple[str, ...]]] = {}
-    for server in staying:
-        for listener in server.listeners:
-            missing = listener.shared - said[server.context, listener.socket]
-            if missing and listener.setting:
-                found[listener.setting.place] = listener.setting, tuple(sorted(missing))
+    said: dict[tuple[str, Socket], frozenset[str]] = {}
+    for context, listener in staying:
+        key = context, listener.socket
+        said[key] = said.get(key, frozenset()) | listener.said
+    found: dict[Place, tuple[Server, Setting]] = {}
+    for server, listener in lost:
+        key = server.context, listener.socket
+        if key in said and listener.setting and not listener.said <= said[key]:
+            said[key] |= listener.said
+            found.setdefault(listener.setting.place, (server, listener.setting))
     return tuple(found.values())

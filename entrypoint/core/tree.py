@@ -69,6 +69,9 @@ class Fault:
     message: str
     within: tuple[Setting, ...] = field(default=(), repr=False)
 
+    def __str__(self) -> str:
+        return f"{self.message} in {self.file}:{self.line}"
+
 
 @dataclass(frozen=True, slots=True)
 class Survey:

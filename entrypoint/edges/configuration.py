@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from entrypoint.core.configuration import Source
 from entrypoint.core.configuration import read as understand
-from entrypoint.core.copy import Source
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.options import Settings
 from entrypoint.core.paths import folder

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from entrypoint.core.configuration import Configuration, read
-from entrypoint.core.edit import CommentOut, Replace, render
-from entrypoint.core.servers import Server, stranded
+from entrypoint.core.edit import Replace, render
+from entrypoint.core.servers import Server, unsaid
 from entrypoint.core.syntax import line_at
 from tests.core.configurations import ROOT, ask_nginx, load
 
@@ -60,7 +60,7 @@ def test_a_site() -> None:
     assert server.tls
     assert (server.rejects_handshake, server.off, server.lookup, server.faults) == (False, False, "", ())
     assert configuration.files == (ROOT, file)
-    assert configuration.http_end == (ROOT, 45)
+    assert configuration.ends["http"] == (ROOT, 45)
 
 
 # -- pairs ------------------------------------------------------------------------------------------------------------
@@ -331,32 +331,32 @@ def test_defaults() -> None:
     assert defaults == {("0.0.0.0", 80): ("b",), ("0.0.0.0", 81): ("a",), ("::", 80): ("c",)}
 
 
-def test_stranded() -> None:
-    """When the servers that made a socket speak TLS do not run, those that stay on it must say so themselves."""
-    text = (
+def _unsaid(configuration: Configuration, *gone: int) -> list[tuple[tuple[str, ...], str]]:
+    """What nobody says any more when the servers with these numbers are gone: their names and the line."""
+    servers = list(enumerate(configuration.servers))
+    staying = [(server.context, socket) for n, server in servers if n not in gone for socket in server.listeners]
+    lost = [(server, socket) for n, server in servers if n in gone for socket in server.listeners]
+    return [(server.names, " ".join(word.value for word in line.words)) for server, line in unsaid(staying, lost)]
+
+
+def test_unsaid() -> None:
+    """What only servers that do not run said of a socket is found, once for each socket on which another one stays."""
+    configuration = _read(
         "http { server { server_name a; listen 443 ssl proxy_protocol; listen 80; }\n"
-        "server { server_name b; listen 443; listen 80; } server { server_name c; listen 444 ssl; } }"
-        "stream { server { listen 443; } }"
+        "server { server_name b; listen 443; listen 80; } server { server_name c; listen 444 ssl; }"
+        "server { server_name d; listen 443 ssl reuseport; listen [::]:80 ipv6only=off default; }"
+        "server { server_name e; listen [::]:80; } } stream { server { listen 443; } }"
     )
-    configuration = _read(text)
-    a, b, c, _ = configuration.servers
-    assert stranded(configuration.servers, set()) == ()
-    assert stranded(configuration.servers, {b.place, c.place}) == ()
-    assert stranded(configuration.servers, {a.place, b.place}) == ()
-    ((setting, words),) = stranded(configuration.servers, {a.place})
-    assert (setting, words) == (b.listeners[0].setting, ("proxy_protocol", "ssl"))
-    end = setting.words[-1].end
-    gone = a.block.directive
-    copy = render(text, [CommentOut(gone.start, gone.end, ""), Replace(end, end, f" {' '.join(words)}")])
-    left = _read(copy.text).servers[0]
-    assert left.names == ("b",)
-    assert [set(listener.own) for listener in left.listeners] == [{"ssl", "proxy_protocol"}, set()]
-
-
-def test_stranded_without_listen() -> None:
-    """A server that has no ``listen`` has no place for it."""
-    configuration = _read("http { server { listen 80 http2; } server { server_name b; } }")
-    assert stranded(configuration.servers, {configuration.servers[0].place}) == ()
+    assert _unsaid(configuration) == []
+    assert _unsaid(configuration, 1, 2) == []
+    assert _unsaid(configuration, 0) == [(("a",), "443 ssl proxy_protocol")]
+    assert _unsaid(configuration, 3) == [(("d",), "443 ssl reuseport"), (("d",), "[::]:80 ipv6only=off default")]
+    assert _unsaid(configuration, 0, 3) == [
+        (("a",), "443 ssl proxy_protocol"),
+        (("d",), "443 ssl reuseport"),
+        (("d",), "[::]:80 ipv6only=off default"),
+    ]
+    assert _unsaid(configuration, 0, 1, 3, 4) == []
 
 
 # -- names ------------------------------------------------------------------------------------------------------------
@@ -458,14 +458,14 @@ def test_levels() -> None:
     assert [setting.value for setting in configuration.levels["main"]["pid"]] == ["/run/nginx.pid"]
 
 
-def test_http_end() -> None:
-    """A text can be put in at the end of the first ``http`` block, whatever file it is in; without one, nowhere."""
+def test_ends() -> None:
+    """A text can be put in at the end of the first block of a kind, whatever file it is in; without one, nowhere."""
     configuration = _read({"nginx.conf": "include http.conf; http { }", "http.conf": "stream {}\nhttp { a; }"})
-    assert configuration.http_end == ("/etc/nginx/http.conf", 20)
+    assert configuration.ends == {"stream": ("/etc/nginx/http.conf", 8), "http": ("/etc/nginx/http.conf", 20)}
     text = "http { a; }"
     copy = render(text, [Replace(10, 10, "b;")])
     assert copy.text == "http { a; b;}"
-    assert _read("events { } http on;").http_end is None
+    assert _read("events { } http on;").ends == {"events": ("/etc/nginx/nginx.conf", 9)}
 
 
 def test_other_servers() -> None:

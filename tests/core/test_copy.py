@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from entrypoint.core.configuration import read
-from entrypoint.core.copy import Copier, Copy, Gates, Pair, Source, blocked_servers, commented_out
+from entrypoint.core.configuration import Source, read
+from entrypoint.core.copy import Copier, Copy, Pair
+from entrypoint.core.gate import Gates, blocked_servers, commented_out
 from entrypoint.core.paths import folder
 from entrypoint.core.syntax import Parsed, SyntaxFault, attempt, parse, walk
 from entrypoint.core.tree import includes
@@ -124,3 +125,32 @@ def test_what_nginx_refused() -> None:
     assert names(copy.texts["nginx.conf"]) == ["http", "include source/etc/nginx/more.conf"]
     assert names(copy.texts["source/etc/nginx/more.conf"]) == []
     assert blocked_servers(what, {}, Gates({place: "refused"})) == {place: "refused"}
+
+
+def test_in_place_of_what_does_not_run() -> None:
+    """What only a gated server said of a socket is said on: by a server that refuses all; the others stay untouched."""
+    others = "server { listen 443; server_name b; ssl_certificate b.crt; ssl_certificate_key b.key; }"
+    text = f"http {{ server {{ listen 80; listen 443 ssl default_server backlog=9; {PAIR} }} {others} }}"
+    usable = {"/etc/nginx/b.crt /etc/nginx/b.key": Pair("b", "b.crt", "b.key")}
+    found = copied(source(text), pairs=usable, blocked={A: "no"}).texts
+    assert names(found["nginx.conf"])[:5] == ["http", "server", "listen 80", "server", "listen 443"]
+    assert "include stand-ins-http.conf" in names(found["nginx.conf"])
+    assert names(found["stand-ins-http.conf"]) == [
+        "server",
+        "listen 443 ssl default_server backlog=9",
+        "server_name certfront-1.invalid",
+        "ssl_reject_handshake on",
+        "return 503",
+    ]
+    assert set(copied(source(text), pairs=usable, blocked={}).texts) == {"nginx.conf"}
+
+
+def test_without_the_default_servers_pair() -> None:
+    """A server that has no pair presents the default server's; where that is gone, it must not present another's."""
+    bare = (
+        "server { listen 443 ssl; server_name b; } server { listen 443 ssl; server_name c; ssl_reject_handshake on; }"
+    )
+    what = source(f"http {{ server {{ listen 443 ssl; {PAIR} }} {bare} }}")
+    gone = blocked_servers(what, {A: "no key"}, Gates())
+    assert set(gone.values()) == {"no key"}
+    assert [server.names for server in what.configuration.servers if server.place in gone] == [(), ("b",)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from entrypoint.core.copy import Gates, blocked_servers
+from entrypoint.core.gate import Gates, blocked_servers
 from entrypoint.core.plan import Plan
 from entrypoint.edges import source as packaged
 from entrypoint.edges.configuration import UserConfiguration

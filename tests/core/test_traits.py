@@ -12,7 +12,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from entrypoint.core.copy import Copier, Gates, Pair, Source
+from entrypoint.core.configuration import Source
+from entrypoint.core.copy import Copier, Pair
+from entrypoint.core.gate import Gates
 from entrypoint.core.paths import DATA_BLOCKS, full_name, path_word
 from entrypoint.core.plan import Plan
 from entrypoint.core.servers import Server
@@ -205,7 +207,8 @@ class Laid:
     @property
     def own(self) -> tuple[str, ...]:
         """The files of a generation that are certfront's."""
-        return str(self.generation / "site.conf"), str(self.generation / "status.conf")
+        names = ("site.conf", "status.conf", "stand-ins-http.conf", "stand-ins-stream.conf")
+        return tuple(str(self.generation / name) for name in names)
 
     def put(self, plan: Plan) -> None:
         """Write a plan's files."""

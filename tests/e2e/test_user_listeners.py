@@ -14,7 +14,7 @@ from entrypoint.demo.pki import Issued, cached_key, encrypted_pem
 from entrypoint.demo.stage import fingerprint
 from tests.demo import clients
 
-from .front import PASSWORD
+from .front import PASSWORD, presented
 from .user import ROOT, SERVER, User
 
 pytestmark = pytest.mark.xdist_group("e2e-user-listeners")
@@ -125,3 +125,34 @@ def test_a_folder_that_goes_and_comes_back(user: User) -> None:
     assert user.plain()
     shutil.copytree(kept, user.etc / "conf.d")
     user.until(lambda: user.serves(own, NAME), "its return")
+
+
+def test_a_default_server_that_waits(user: User) -> None:
+    """While it does, unknown names are refused, not served by the next one, which goes on by IPv4 as by IPv6."""
+    first = "ssl default_server ipv6only=off reuseport backlog=64"
+    user.put_file("conf.d/a.conf", SERVER.replace("ssl;", f"{first};").replace("listen ", "listen [::]:"), name=NAME)
+    other = user.site("other.acme.io", own=True)
+    path = user.etc / "conf.d" / "other.acme.io.conf"
+    path.write_text(path.read_text().replace("listen ", "listen [::]:"))
+    user.start()
+    user.until(lambda: user.serves(other, "other.acme.io"), "the other one, by IPv4")
+    with pytest.raises(OSError, match=r"(?i)unrecognized"):
+        presented(user.https_port, "nobody.acme.io")
+    issued = _wanted(user)
+    _proved(user, issued)
+    user.until(lambda: user.serves(issued, "nobody.acme.io"), "the default server")
+    assert user.serves(other, "other.acme.io")
+
+
+def test_two_servers_of_one_name(user: User) -> None:
+    """NGINX gives the name to the first; the second one's certificate is not waited for."""
+    issued, second = _wanted(user), user.authority.issue(NAME, key=cached_key(KeyType.RSA, NAME))
+    user.put_file("conf.d/a.conf", SERVER, name=NAME)
+    (user.etc / "second.key").write_bytes(encrypted_pem(second.key, PASSWORD))
+    user.put_file("conf.d/b.conf", SERVER.replace("{name}.", "second."), name=NAME)
+    user.give(second, NAME)
+    user.start()
+    _proved(user, issued)
+    user.until(lambda: [each["state"] for each in user.report()["certificates"]] == ["serving"] * 2, "both")
+    assert "another server answers for" not in user.log()
+    assert "no handshake proves it" in user.log()

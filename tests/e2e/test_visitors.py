@@ -59,6 +59,13 @@ def test_unknown_names_are_refused(front: Front, sni: str | None) -> None:
     assert front.chain()
 
 
+def test_another_host_than_in_the_handshake(front: Front) -> None:
+    """Whoever got the site's certificate and then asks for another host is told so (421), and gets nothing."""
+    assert _get(front, "/")[0].status == 200
+    for host in ("other.acme.io", f"other.acme.io:{front.https_port}", "127.0.0.1"):
+        assert _get(front, "/", Host=host)[0].status == 421
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_tls_versions(front: Front, version: ssl.TLSVersion) -> None:
     """TLS 1.2 and TLS 1.3 are both spoken."""

@@ -1,0 +1,91 @@
+"""The gate: which of the user's servers, other blocks and files do not run, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from entrypoint.core.configuration import Configuration, Source
+from entrypoint.core.listen import Listener
+from entrypoint.core.servers import Server
+from entrypoint.core.tree import Place, Setting
+from entrypoint.core.wanted import cared_for, identity
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What NGINX refused: servers and other blocks by their place, and whole files, each with the reason."""
+
+    servers: Mapping[Place, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Gates:
+        """What `as_json` gave."""
+        servers = {(file, start): reason for file, start, reason in value.get("servers", ())}
+        return cls(servers, dict(value.get("files", {})))
+
+    def as_json(self) -> dict[str, Any]:
+        """For a manifest."""
+        return {"servers": [[*place, reason] for place, reason in self.servers.items()], "files": dict(self.files)}
+
+    def __bool__(self) -> bool:
+        return bool(self.servers or self.files)
+
+
+def blocked_servers(source: Source, blocked: Mapping[str, str], gates: Gates) -> dict[Place, str]:
+    """The servers that do not run, with the reason: a fault in them, NGINX's refusal, or no pair that is usable."""
+    found: dict[Place, str] = {}
+    for server in source.configuration.servers:
+        if reason := _why_not(server, blocked, gates):
+            found.setdefault(server.place, reason)
+    return found | dict(_left_bare(source.configuration, found))
+
+
+def _left_bare(configuration: Configuration, gone: Mapping[Place, str]) -> Iterator[tuple[Place, str]]:
+    """Servers without a pair, which present the one of their socket's default server, where that is gone."""
+    for server in configuration.servers:
+        bare = server.place not in gone and not (server.pairs or server.rejects_handshake)
+        for listener in server.listeners if bare else ():
+            first = configuration.defaults[server.context, listener.socket].place
+            if listener.tls and first in gone:
+                yield server.place, gone[first]
+
+
+def _why_not(server: Server, blocked: Mapping[str, str], gates: Gates) -> str:
+    if server.place in gates.servers:
+        return gates.servers[server.place]
+    if server.faults:
+        return str(server.faults[0])
+    identities = [identity(pair) for pair in cared_for(server)]
+    reasons = [blocked[each] for each in identities if each in blocked]
+    return "; ".join(dict.fromkeys(reasons)) or "-" if identities and len(reasons) == len(identities) else ""
+
+
+def lost_listeners(server: Server, gone: Mapping[Place, str], gates: Gates) -> tuple[Listener, ...]:
+    """The listeners of a server that do not run: where only a pair is missing, plain HTTP goes on, and never waits."""
+    if server.place not in gone:
+        return ()
+    refused = server.place in gates.servers or server.faults or server.context != "http"
+    return tuple(listener for listener in server.listeners if refused or listener.tls)
+
+
+def refused_blocks(configuration: Configuration, gates: Gates) -> Iterator[Setting]:
+    """The other blocks that NGINX refused, an ``upstream`` for one; then it names the servers that need it, too."""
+    for name in ("http", "stream", "mail"):
+        for setting in (each for group in configuration.levels[name].values() for each in group):
+            if setting.place in gates.servers and setting.name != "server":
+                yield setting
+
+
+def commented_out(source: Source, blocked: Mapping[str, str], gates: Gates) -> Iterator[tuple[str, str]]:
+    """What does not run, for people: where it is written, and why."""
+    lines = {server.place: server.block.directive.line for server in source.configuration.servers}
+    for place, reason in blocked_servers(source, blocked, gates).items():
+        yield f"{place[0]}:{lines[place]}", reason
+    for block in refused_blocks(source.configuration, gates):
+        yield f"{block.file}:{block.directive.line}", gates.servers[block.place]
+    for file, fault in source.broken.items():
+        yield file, f"{fault.message} in {file}:{fault.line}"
+    yield from gates.files.items()
