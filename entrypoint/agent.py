@@ -11,7 +11,7 @@ import functools
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -61,7 +61,7 @@ class Agent:
         self.gated: Mapping[str, Problem] = {}
         self.commented_out: Mapping[str, str] = {}
         self.asked_at: datetime | None = None
-        self.digested: tuple[object, str] | None = None
+        self.digested: tuple[object, object, str] | None = None
         self.watching: watch.Watch | None = None
         self.rejected: Problem | None = self.pairs.problem
         self.settled = False
@@ -109,8 +109,8 @@ class Agent:
 
     async def _asked(self, names: list[str], force: bool) -> list[dict[str, Any]]:
         await self.mailbox.ask(names, force=force)
-        found = self._status()["certificates"]
-        return [entry for entry in found if not names or {entry["name"], *entry["names"]} & set(names)]
+        slots = [slot for slot in self.slots if not names or {*slot.record.names, slot.record.name} & set(names)]
+        return list(self._status(slots)["certificates"])
 
     def _pause(self) -> float:
         due = [slot.record.next_check_at for slot in self.slots if slot.record.next_check_at]
@@ -160,7 +160,8 @@ class Agent:
                 usable[slot.identity] = kept
         reasons = {slot.identity: slot.record.detail for slot in self.slots if slot.record.detail}
         reasons |= {identity: found.problem.detail for identity, found in looks.items() if found.problem}
-        return Plan(self.settings, self.facts, self.templates, usable, reasons, self.pairs.source)
+        when = rfc3339(self.clock())
+        return Plan(self.settings, self.facts, self.templates, usable, reasons, self.pairs.source, when=when)
 
     async def _rolled_out(self, plan: Plan, looks: dict[str, Found], cause: str) -> Problem | None:
         """Make the plan live if it differs from what is; returns why it could not be."""
@@ -185,7 +186,7 @@ class Agent:
     async def _applied(self, plan: Plan, looks: dict[str, Found], cause: str) -> Problem | None:
         known = [slot.key.password for slot in self.slots if isinstance(slot.key, Key) and slot.key.password]
         try:
-            plan, spent = await self.rollout.apply(plan, known, rfc3339(self.clock()), cause)
+            plan, spent = await self.rollout.apply(plan, known, cause)
         except Refused as error:
             return error.problem
         if plan.gates:
@@ -197,10 +198,7 @@ class Agent:
 
     def _note(self, plan: Plan) -> None:
         """What of the user's configuration does not run."""
-        if plan.source:
-            self.gated, self.commented_out = isolate.gated_pairs(plan), plan.users_commented_out()
-        else:
-            self.gated, self.commented_out = {}, {}
+        self.gated, self.commented_out = isolate.gated_pairs(plan), plan.users_commented_out()
 
     def _smaller(self, plan: Plan, current: Generation | None) -> Iterator[Plan]:
         """Without the user's files where none of them runs anyway; each of several changes alone."""
@@ -215,10 +213,9 @@ class Agent:
 
     def _digest(self, plan: Plan) -> str:
         """The plan's digest; rendering it again for the pairs of the last cycle would be most of an idle check."""
-        inputs = (plan.usable, id(plan.source))
-        if self.digested is None or self.digested[0] != inputs:
-            self.digested = (inputs, plan.digest)
-        return self.digested[1]
+        if not self.digested or self.digested[0] != plan.usable or self.digested[1] is not plan.source:
+            self.digested = plan.usable, plan.source, plan.digest
+        return self.digested[2]
 
     async def _still_running(self, plan: Plan, current: Generation) -> None:
         """A signal may get lost, a killed agent leaves work half done: what runs must be what is current."""
@@ -256,10 +253,10 @@ class Agent:
             self.rollout.fall_back(current, str(error))
             self.pairs.restore()
 
-    def _status(self) -> dict[str, Any]:
+    def _status(self, slots: Iterable[Slot]) -> dict[str, Any]:
         current = self.generations.current()
         return report.status(
-            [slot.record for slot in self.slots],
+            [slot.record for slot in slots],
             generation=current.number if current else 0,
             nginx=self.nginx,
             now=self.clock(),
@@ -275,7 +272,7 @@ class Agent:
         rounds = 2 * (len(self.slots) // AT_ONCE + 1)
         horizon = self._pause() + _SLACK + self.settings.timeout * max(1, len(self.settings.certmgr_hosts)) * rounds
         try:
-            self.files.status(self._status())
+            self.files.status(self._status(self.slots))
             self.files.readiness(report.not_ready(slot.record for slot in self.slots))
             self.files.alive(now, now + horizon)
         except OSError as error:

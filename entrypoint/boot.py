@@ -172,7 +172,8 @@ def stored_plan(settings: Settings, facts: Facts, generations: Generations, user
             about, chain_pem, key_pem = stored
             usable[pair.identity] = Usable(chain_pem, key_pem, about)
         reasons[pair.identity] = _why_pending(pair, settings)
-    return Plan(settings, facts, source.packaged(), usable, reasons, user)
+    when = rfc3339(datetime.now(UTC))
+    return Plan(settings, facts, source.packaged(), usable, reasons, user, when=when)
 
 
 def user_source(settings: Settings, facts: Facts) -> Source | None:
@@ -203,8 +204,7 @@ def _accepted(plan: Plan, program: str, generations: Generations, why: str) -> G
 def _build(plan: Plan, program: str, generations: Generations, why: str) -> Generation:
     opening.provide_missing(plan)
     number = generations.next_number()
-    now = rfc3339(datetime.now(UTC))
-    generation = generations.stage(number, plan.files(number, now), plan.manifest(number, now, why))
+    generation = generations.stage(number, plan.files(number), plan.manifest(number, why))
     try:
         nginx.test(program, generation.config)
     except Refused as error:

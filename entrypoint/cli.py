@@ -143,18 +143,13 @@ def _refresh(arguments: argparse.Namespace) -> int:
 
 
 def _render(arguments: argparse.Namespace) -> int:
-    from datetime import UTC, datetime
-
-    from entrypoint.core.times import rfc3339
-
     plan, number = _plan(_settings())
-    now = rfc3339(datetime.now(UTC))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # the user's files need not be UTF-8
     if arguments.diff:
-        sys.stdout.writelines(plan.differences(now))
+        sys.stdout.writelines(plan.differences())
         return 0
-    for path, text in plan.texts(number, now).items():
+    for path, text in plan.texts(number).items():
         print(f"# configuration file {path}:\n{text}")
     return 0
 

@@ -74,14 +74,14 @@ class Rollout:
     supervisord: Supervisord
     run_dir: Path
 
-    async def apply(self, plan: Plan, known: Iterable[bytes], when: str, why: str) -> Applied:
+    async def apply(self, plan: Plan, known: Iterable[bytes], why: str) -> Applied:
         """Make ``plan`` live, without those of the user's servers and files that NGINX refuses.
 
         ``known`` are passwords that open the plan's keys. Raises `Refused` with what was served before being
         served again.
         """
         before = self.generations.current()
-        plan, generation = await self._accepted(plan, known, when, why)
+        plan, generation = await self._accepted(plan, known, why)
         if generation is None:
             return Applied(plan, None)
         try:
@@ -93,9 +93,7 @@ class Rollout:
         self.confirm(generation)
         return Applied(plan, spent)
 
-    async def _accepted(
-        self, plan: Plan, known: Iterable[bytes], when: str, why: str
-    ) -> tuple[Plan, Generation | None]:
+    async def _accepted(self, plan: Plan, known: Iterable[bytes], why: str) -> tuple[Plan, Generation | None]:
         """The plan that NGINX accepts, and its generation: None where that is what is live already."""
         known = tuple(known)
         for _ in range(isolate.MOST_REFUSALS):
@@ -103,18 +101,18 @@ class Rollout:
             if plan.gates and current and current.manifest.get("digest") == plan.digest:
                 return plan, None
             try:
-                return plan, await self._staged(plan, known, when, why)
+                return plan, await self._staged(plan, known, why)
             except isolate.Rejected as error:
                 plan = isolate.without(plan, error)
         raise isolate.too_many()
 
-    async def _staged(self, plan: Plan, known: Iterable[bytes], when: str, why: str) -> Generation:
+    async def _staged(self, plan: Plan, known: Iterable[bytes], why: str) -> Generation:
         try:
             opening.provide(plan, self._offered(known))
             number = self.generations.next_number()
             # The last pairs come along: an NGINX that starts while the link moves may read half of each configuration.
-            files = {**self.generations.pair_files(), **plan.files(number, when)}
-            generation = self.generations.stage(number, files, plan.manifest(number, when, why))
+            carried = self.generations.pair_files()
+            generation = self.generations.stage(number, plan.files(number), plan.manifest(number, why), carried)
         except OSError as error:
             raise _refused(error) from None
         try:
@@ -135,7 +133,7 @@ class Rollout:
         if reload:
             self.supervisord.reload_nginx()
         await self._switched(plan.settings.status_port, generation.number)
-        await _all_presented(plan, [pair for pair in plan.running() if not _same(pair.identity, generation, before)])
+        await _all_presented(plan, [pair for pair in plan.running if not _same(pair.identity, generation, before)])
         return (time.monotonic() - started) * 1000
 
     async def _switched(self, status_port: int, number: int) -> None:

@@ -49,7 +49,7 @@ class Site:
         return rig.plan(replace(self.settings, **changes), rig.usable(issued))  # type: ignore[arg-type]
 
     def apply(self, plan: Plan, known: tuple[bytes, ...] = ()) -> float:
-        return asyncio.run(self.rollout.apply(plan, known, "now", "test")).spent or 0
+        return asyncio.run(self.rollout.apply(plan, known, "test")).spent or 0
 
     def served(self) -> str:
         port = self.settings.https_port
@@ -139,9 +139,9 @@ def test_refused_by_the_test(site: Site) -> None:
 class _Another(Plan):
     """A plan whose files hold another chain than it names: NGINX then serves what was not wanted."""
 
-    def files(self, number: int, when: str) -> dict[str, bytes]:
+    def files(self, number: int) -> dict[str, bytes]:
         other = rig.usable(OLD).chain_pem
-        return {name: other if "/chain-" in name else data for name, data in super().files(number, when).items()}
+        return {name: other if "/chain-" in name else data for name, data in super().files(number).items()}
 
 
 def test_not_served(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +226,7 @@ def test_the_first_generation_fails(tmp_path: Path) -> None:
     generations.prepare()
     found = Rollout(rig.NEW, generations, Supervisord(chosen.run_dir), chosen.run_dir)
     with pytest.raises(Refused, match="supervisord"):
-        asyncio.run(found.apply(rig.plan(chosen, rig.usable(OLD)), (), "now", "test"))
+        asyncio.run(found.apply(rig.plan(chosen, rig.usable(OLD)), (), "test"))
     assert (generations.folder / "1" / "refused").exists()
     shutil.rmtree(tmp_path / "state")
 

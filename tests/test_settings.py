@@ -372,4 +372,4 @@ def test_accepted_means_accepted_by_nginx(variables: dict[str, str], folder: str
             return  # elsewhere on this machine
         wanted = rig.plan(chosen, *([PAIR] if live else []))
         rig.run_folders(chosen.run_dir)
-        nginx.test(rig.NEW, rig.write(base / "generation", wanted.files(1, "")))
+        nginx.test(rig.NEW, rig.write(base / "generation", wanted.files(1)))

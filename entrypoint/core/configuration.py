@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from entrypoint.core.listen import Socket, listeners
 from entrypoint.core.notes import Note, notes
 from entrypoint.core.paths import PathWord, folder
-from entrypoint.core.servers import Pair, Server, defaults, pairs, server_names, together
+from entrypoint.core.servers import Pair, Server, defaults, hosts, pairs, server_names, together
 from entrypoint.core.syntax import Parsed, SyntaxFault
 from entrypoint.core.tree import Fault, Place, Setting, Tree
 
@@ -119,10 +119,12 @@ class _Reader:
         sockets = listeners(inside, http=context == "http", ssl=_value(effective, "ssl") == "on")
         loads = context != "mail" or starttls or any("ssl" in socket.own for socket in sockets)
         asked = tuple(self._heed(block, inside))
+        names = server_names(own.get("server_name", ()))
         return Server(
             context=context,
             block=block,
-            names=server_names(own.get("server_name", ())),
+            names=names,
+            hosts=hosts(names),
             listeners=sockets,
             pairs=self._pairs(own, effective) if loads else (),
             password_file=next(iter(_with_one_word(effective, "ssl_password_file")), None),

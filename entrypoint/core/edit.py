@@ -6,11 +6,13 @@ line that the user wrote.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 _MARK = "# certfront: commented out"
+_MARKED = re.compile(rf"^{_MARK}.*\n", re.MULTILINE)
 # NGINX has room for 4,096 bytes between two ends of words, and a comment is none: a longer one is "too long parameter".
 _LONGEST = 4_000
 _SAFE = 1_000  # characters, of four bytes at most
@@ -59,6 +61,11 @@ def quote(value: str) -> str:
 def one_line(text: str) -> str:
     """The beginning of a text, without line ends and other control characters: it can never end or break a comment."""
     return "".join(char if char.isprintable() else " " for char in text[:_SAFE])
+
+
+def without_marks(text: str) -> str:
+    """A rendered copy without the lines that say why and since when something is commented out."""
+    return _MARKED.sub("", text)
 
 
 def render(text: str, edits: Iterable[Replace | CommentOut], when: str = "") -> Rendered:

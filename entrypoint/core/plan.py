@@ -12,10 +12,11 @@ from typing import Any
 
 from entrypoint.core.configuration import Source
 from entrypoint.core.copy import Copier, Copy, Pair
+from entrypoint.core.edit import without_marks
 from entrypoint.core.gate import Gates, blocked_servers, commented_out
 from entrypoint.core.options import Settings
 from entrypoint.core.pem import is_encrypted
-from entrypoint.core.site import Facts, Site, around, http_additions, main_additions
+from entrypoint.core.site import Around, Facts, Site, around, http_additions, main_additions
 from entrypoint.core.tree import Place
 from entrypoint.core.wanted import Wanted, built_in, cared_for, of_servers
 
@@ -33,7 +34,10 @@ class Usable:
 
 @dataclass(frozen=True)
 class Plan:
-    """What should run: the built-in site, and the user's configuration, if there is one, but for what is gated."""
+    """What should run: the built-in site, and the user's configuration, if there is one, but for what is gated.
+
+    ``when`` it was made (RFC 3339) is written above what is commented out.
+    """
 
     settings: Settings
     facts: Facts
@@ -42,6 +46,7 @@ class Plan:
     reasons: Mapping[str, str]
     source: Source | None = None
     gates: Gates = field(default_factory=Gates)
+    when: str = ""
 
     @cached_property
     def wanted(self) -> tuple[Wanted, ...]:
@@ -56,8 +61,8 @@ class Plan:
 
     @cached_property
     def digest(self) -> str:
-        """Equal for two plans that NGINX would run alike: number and reasons are left out."""
-        texts = self._rendered(0, "", silent=True)[0]
+        """Equal for two plans that NGINX would run alike: number, time and reasons are left out."""
+        texts = {path: without_marks(text) for path, text in self.texts(0).items()}
         return _hash(
             *(f"{path}\0{text}\0".encode(errors="surrogateescape") for path, text in sorted(texts.items())), length=64
         )
@@ -83,41 +88,38 @@ class Plan:
     def _unlocked_path(self, key_pem: bytes) -> str:
         return f"{self.settings.run_dir}/keys/{_hash(key_pem)}.pem"
 
-    def texts(self, number: int, when: str) -> dict[str, str]:
-        """The configuration's files by path, as built at a time."""
-        return self._rendered(number, when)[0]
+    def texts(self, number: int) -> dict[str, str]:
+        """The configuration's files by path."""
+        own = tuple(self._pairs[pair.identity] for pair in built_in(self.settings))
+        site = Site(self.settings, self.facts, self.templates, own, self._blocked)
+        return {**site.files(number, self.when, self._around), **(self._copy.texts if self._copy else {})}
 
     def origin(self, path: str, line: int) -> tuple[str, int] | None:
         """The user's file and line that a line of the generation's file at ``path`` comes from."""
         return self._copy.origin(path, line) if self._copy else None
 
-    @cached_property
-    def _copy(self) -> Copy | None:
-        return self._rendered(0, "")[1]
-
-    def differences(self, when: str) -> Iterator[str]:
+    def differences(self) -> Iterator[str]:
         """What differs between the user's files and the copies that run, as lines of a unified diff."""
         import difflib
 
-        copy = self._rendered(0, when)[1]
-        if copy is None or self.source is None:
+        if not self.source or not self._copy:
             return
-        for path, (file, _) in copy.origins.items():
-            old, new = (text.splitlines(keepends=True) for text in (self.source.texts[file], copy.texts[path]))
+        for path, (file, _) in self._copy.origins.items():
+            old, new = (text.splitlines(keepends=True) for text in (self.source.texts[file], self._copy.texts[path]))
             yield from difflib.unified_diff(old, new, file, path)
 
-    def files(self, number: int, when: str) -> dict[str, bytes]:
+    def files(self, number: int) -> dict[str, bytes]:
         """Every file of the generation by path, chains and keys included."""
-        found = {path: text.encode(errors="surrogateescape") for path, text in self.texts(number, when).items()}
+        found = {path: text.encode(errors="surrogateescape") for path, text in self.texts(number).items()}
         pairs = self._pairs
         for identity, usable in self._running().items():
             found[pairs[identity].chain_file] = usable.chain_pem
             found[self._stored_key(pairs[identity], usable)] = usable.key_pem
         return found
 
-    def manifest(self, number: int, when: str, why: str) -> dict[str, Any]:
+    def manifest(self, number: int, why: str) -> dict[str, Any]:
         """What a person, or a later start, wants to know of the generation."""
-        presented = {pair.identity for pair in self.running()}
+        presented = {pair.identity for pair in self.running}
         pairs = {
             identity: {
                 **usable.about,
@@ -129,7 +131,7 @@ class Plan:
         }
         return {
             "generation": number,
-            "created_at": when,
+            "created_at": self.when,
             "why": why,
             "source": self.source.root if self.source else "",
             "digest": self.digest,
@@ -143,50 +145,51 @@ class Plan:
     def commented_out(self) -> dict[str, str]:
         """What does not run and why: pairs of the built-in site, and places in the user's files."""
         own = {pair.identity for pair in built_in(self.settings)}
-        blocked = self._blocked()
+        blocked = self._blocked
         found = {identity: reason for identity, reason in blocked.items() if identity in own}
         return found | self.users_commented_out()
 
     def users_commented_out(self) -> dict[str, str]:
         """Places in the user's files that do not run, and why."""
-        return dict(commented_out(self.source, self._blocked(), self.gates)) if self.source else {}
+        return dict(commented_out(self.source, self._blocked, self.gates)) if self.source else {}
 
+    @cached_property
     def running(self) -> tuple[Wanted, ...]:
         """The pairs that a running server presents, each with the doors of such servers alone."""
-        gone = blocked_servers(self.source, self._blocked(), self.gates) if self.source else ()
-        return tuple(pair for pair in wanted(self.settings, self.source, gone) if pair.identity in self.usable)
+        found = wanted(self.settings, self.source, self._gone)
+        return tuple(pair for pair in found if pair.identity in self.usable)
 
     def _running(self) -> dict[str, Usable]:
         known = {pair.identity for pair in self.wanted}
         return {identity: usable for identity, usable in self.usable.items() if identity in known}
 
+    @cached_property
     def _blocked(self) -> dict[str, str]:
         missing = [pair.identity for pair in self.wanted if pair.identity not in self.usable]
         return {identity: self.reasons.get(identity) or _PENDING for identity in missing}
 
-    def _rendered(self, number: int, when: str, *, silent: bool = False) -> tuple[dict[str, str], Copy | None]:
-        blocked = self._blocked()
-        gates = self.gates
-        if silent:
-            blocked = dict.fromkeys(blocked, "-")
-            gates = Gates(dict.fromkeys(gates.servers, "-"), dict.fromkeys(gates.files, "-"))
-        own = tuple(self._pairs[pair.identity] for pair in built_in(self.settings))
-        site = Site(self.settings, self.facts, self.templates, own, blocked)
+    @cached_property
+    def _gone(self) -> Mapping[Place, str]:
+        return blocked_servers(self.source, self._blocked, self.gates) if self.source else {}
+
+    @cached_property
+    def _around(self) -> Around | None:
         if not self.source:
-            return site.files(number, when), None
-        user = around(self.source.configuration, live=self._user_is_live(self.source, blocked))
+            return None
+        servers = self.source.configuration.servers
+        live = any(cared_for(server) and server.place not in self._gone for server in servers)
+        return around(self.source.configuration, live=live)
+
+    @cached_property
+    def _copy(self) -> Copy | None:
+        if not self.source or not self._around:
+            return None
         usable = {identity: pair for identity, pair in self._pairs.items() if identity in self.usable}
-        copier = Copier(self.source, usable, blocked, gates, when=when)
-        copy = copier.copy(
-            http=http_additions(self.settings, self.facts, user),
-            main=main_additions(self.settings, self.facts, user),
+        return Copier(self.source, usable, self._blocked, self.gates, when=self.when).copy(
+            http=http_additions(self.settings, self.facts, self._around),
+            main=main_additions(self.settings, self.facts, self._around),
             keep_user=bool(self.facts.user),
         )
-        return {**site.files(number, when, user), **copy.texts}, copy
-
-    def _user_is_live(self, source: Source, blocked: Mapping[str, str]) -> bool:
-        gone = blocked_servers(source, blocked, self.gates)
-        return any(cared_for(server) and server.place not in gone for server in source.configuration.servers)
 
     @cached_property
     def _pairs(self) -> dict[str, Pair]:

@@ -34,6 +34,11 @@ class Record:
     failing_since: datetime | None = None
     failures: int = 0
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of the certificate that is served, else those that are wanted."""
+        return self.served.names if self.served else self.wanted
+
 
 def state(record: Record, now: datetime, interval: float) -> State:
     """``interval`` in seconds. A date outweighs a failing source: it is what visitors will see."""
@@ -116,7 +121,7 @@ def _certificate(record: Record, now: datetime, interval: float) -> dict[str, An
     served = record.served
     return {
         "name": record.name,
-        "names": list(served.names if served else record.wanted),
+        "names": list(record.names),
         "key_type": record.key_type,
         "state": state(record, now, interval),
         "outcome": record.outcome,

@@ -39,14 +39,16 @@ class Pair:
 class Server:
     """A ``server`` block.
 
-    ``names`` are the arguments of ``server_name``, in lower case but for regular expressions. ``pairs`` are those that
-    NGINX loads for it, in NGINX's order; in ``http`` and ``stream`` it does so for servers without TLS, too.
-    ``starttls`` is of ``mail``. ``lookup`` and ``off`` are what comments in it ask of certfront.
+    ``names`` are the arguments of ``server_name``, in lower case but for regular expressions, and ``hosts`` those of
+    them that a certificate can hold. ``pairs`` are those that NGINX loads for it, in NGINX's order; in ``http`` and
+    ``stream`` it does so for servers without TLS, too. ``starttls`` is of ``mail``. ``lookup`` and ``off`` are what
+    comments in it ask of certfront.
     """
 
     context: str
     block: Setting
     names: tuple[str, ...]
+    hosts: tuple[str, ...]
     listeners: tuple[Listener, ...]
     pairs: tuple[Pair, ...]
     password_file: Setting | None
@@ -70,16 +72,16 @@ class Server:
         """Whether any visitor comes by TLS or STARTTLS."""
         return self.starttls or any(listener.tls for listener in self.listeners)
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The names that a certificate can hold, as DNS spells them: ``.acme.io`` is ``acme.io`` and ``*.acme.io``."""
-        return tuple(dict.fromkeys(host for name in self.names for host in _hosts(name)))
-
 
 def server_names(settings: Iterable[Setting]) -> tuple[str, ...]:
     """What ``server_name`` settings say, in one list, as NGINX compares it."""
     words = (word.value for setting in settings for word in setting.words)
     return tuple(value if value.startswith("~") else value.lower() for value in words)
+
+
+def hosts(names: Iterable[str]) -> tuple[str, ...]:
+    """The names that a certificate can hold, as DNS spells them: ``.acme.io`` is ``acme.io`` and ``*.acme.io``."""
+    return tuple(dict.fromkeys(host for name in names for host in _hosts(name)))
 
 
 def _hosts(name: str) -> Iterator[str]:

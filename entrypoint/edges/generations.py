@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,12 +99,11 @@ class Generations:
             return entry, files[0], files[1]
         return None
 
-    def pair_files(self) -> dict[str, bytes]:
-        """Chains and keys that the current generation's configuration names, by relative path."""
+    def pair_files(self) -> tuple[str, ...]:
+        """The relative paths of the chains and keys that the current generation's configuration names."""
         current = self.current()
         pairs = current.manifest.get("pairs", {}).values() if current else ()
-        names = [pair[kind] for pair in pairs for kind in ("chain_file", "key_file")]
-        return {name: (self.state_dir / "current" / name).read_bytes() for name in names}
+        return tuple(pair[kind] for pair in pairs for kind in ("chain_file", "key_file"))
 
     def _numbers(self) -> list[int]:
         return sorted(int(path.name) for path in self.folder.glob("[0-9]*") if path.name.isdigit())
@@ -113,22 +112,29 @@ class Generations:
         """The number that the next staged generation gets."""
         return max(self._numbers(), default=0) + 1
 
-    def stage(self, number: int, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> Generation:
+    def stage(
+        self, number: int, files: Mapping[str, bytes], manifest: Mapping[str, Any], carried: Iterable[str] = ()
+    ) -> Generation:
         """Write a generation, all of it synced to disk, without touching the live one.
 
         ``files`` by relative path; what is below ``certs`` and ``source`` only its owner may read. A file that the
         current generation holds under the same name is linked, because NGINX (1.27.4 and later) keeps certificates
-        whose inode did not change. Raises OSError and leaves nothing behind where the disk refuses.
+        whose inode did not change; so are ``carried`` ones, wanted or not. Raises OSError and leaves nothing behind
+        where the disk refuses.
         """
         staging = self.folder / f"{_STAGING}-{number}"
         current = self.current()
+        before = str(current.path) if current else None
         shutil.rmtree(staging, ignore_errors=True)
         try:
             staging.mkdir(mode=0o755)
             content = dict(files) | {"manifest.json": json.dumps(manifest, indent=1, sort_keys=True).encode()}
             many = len(content) > _MANY
+            folders = {"": str(staging)}
             for name, data in content.items():
-                _place(staging, name, data, current.path if current else None, sync=not many)
+                _place(_made(folders, name), name, data, before, sync=not many)
+            for name in {*carried} - content.keys() if before else ():
+                os.link(f"{before}/{name}", _made(folders, name))
             _sync_file_system(staging) if many else _sync_tree(staging)
             staging.rename(self.folder / str(number))
             _sync(self.folder)
@@ -184,12 +190,23 @@ def lock(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _place(staging: Path, name: str, data: bytes, current: Path | None, *, sync: bool) -> None:
-    target = staging / name
-    secret = name.startswith(("certs/", "source/"))  # the user's configuration may hold passwords
-    _folders(staging, target.parent, 0o700 if secret else 0o755)
-    if secret and current and _same(current / name, data):
-        target.hardlink_to(current / name)
+def _made(folders: dict[str, str], name: str) -> str:
+    """Where a file goes, below ``folders`` that are there by relative path; what is missing of them is made."""
+    folder, _, base = name.rpartition("/")
+    if folder not in folders:
+        folders[folder] = _made(folders, folder)
+        os.mkdir(folders[folder], 0o700 if _secret(name) else 0o755)  # noqa: PTH102 - a thousand of them
+    return f"{folders[folder]}/{base}"
+
+
+def _secret(name: str) -> bool:
+    return name.startswith(("certs/", "source/"))  # the user's configuration may hold passwords
+
+
+def _place(target: str, name: str, data: bytes, before: str | None, *, sync: bool) -> None:
+    secret = _secret(name)
+    if secret and before and _same(f"{before}/{name}", data):
+        os.link(f"{before}/{name}", target)
         return
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644)
     with os.fdopen(descriptor, "wb") as file:
@@ -199,15 +216,10 @@ def _place(staging: Path, name: str, data: bytes, current: Path | None, *, sync:
             os.fsync(descriptor)
 
 
-def _folders(root: Path, folder: Path, mode: int) -> None:
-    if folder != root and not folder.exists():
-        _folders(root, folder.parent, mode)
-        folder.mkdir(mode=mode)
-
-
-def _same(path: Path, data: bytes) -> bool:
+def _same(path: str, data: bytes) -> bool:
     try:
-        return path.read_bytes() == data
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a thousand of them
+            return file.readall() == data
     except OSError:
         return False
 

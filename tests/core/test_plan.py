@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from entrypoint.core.pem import is_encrypted
@@ -27,7 +28,7 @@ def test_identities(tmp_path: Path) -> None:
 def test_files(tmp_path: Path) -> None:
     """Chain and key lie under names that hold a hash of their content, where the configuration looks for them."""
     one, two = rig.usable(RSA, CA), rig.usable(EC, key_pem=pki.key_pem(EC.key, b"secret"))
-    files = rig.plan(rig.settings(tmp_path, **TWO_KEYS), one, two).files(7, "")
+    files = rig.plan(rig.settings(tmp_path, **TWO_KEYS), one, two).files(7)
     secrets = {name: data for name, data in files.items() if name.startswith("certs/")}
     assert set(secrets.values()) == {one.chain_pem, one.key_pem, two.chain_pem, two.key_pem}
     assert all(re.fullmatch(r"certs/www\.acme\.io/(chain|key)-[0-9a-f]{16}\.pem", name) for name in secrets)
@@ -40,7 +41,7 @@ def test_names_follow_content(tmp_path: Path) -> None:
     """Another content has another name: NGINX keeps what it loaded under an old one."""
     chosen = rig.settings(tmp_path)
     renewed = pki.issue(rig.NAME, CA, names=[rig.NAME], key=RSA.key)
-    before, after = (set(rig.plan(chosen, rig.usable(issued)).files(1, "")) for issued in (RSA, renewed))
+    before, after = (set(rig.plan(chosen, rig.usable(issued)).files(1)) for issued in (RSA, renewed))
     assert len(before - after) == 1
     assert len(after - before) == 1
     assert "chain" in (before - after).pop()
@@ -48,7 +49,7 @@ def test_names_follow_content(tmp_path: Path) -> None:
 
 def test_wildcard_folder(tmp_path: Path) -> None:
     """A wildcard's folder has a name that no shell or NGINX expands."""
-    files = rig.plan(rig.settings(tmp_path, SERVER_NAME="*.acme.io"), rig.usable(EC)).files(1, "")
+    files = rig.plan(rig.settings(tmp_path, SERVER_NAME="*.acme.io"), rig.usable(EC)).files(1)
     assert len([name for name in files if name.startswith("certs/_.acme.io/")]) == 2
 
 
@@ -57,14 +58,15 @@ def test_manifest(tmp_path: Path) -> None:
     chosen = rig.settings(tmp_path, **TWO_KEYS)
     encrypted = rig.usable(RSA, key_pem=pki.key_pem(RSA.key, b"hush-hush"))
     plan = rig.plan(chosen, encrypted, reasons={"site-1": "unused", "site-2": "no ECDSA yet"})
-    manifest = plan.manifest(7, "2026-01-01T00:00:00Z", "renewal")
+    plan = replace(plan, when="2026-01-01T00:00:00Z")
+    manifest = plan.manifest(7, "renewal")
     assert manifest["generation"] == 7
     assert (manifest["created_at"], manifest["why"]) == ("2026-01-01T00:00:00Z", "renewal")
     assert manifest["digest"] == plan.digest
     assert manifest["commented_out"] == {"site-2": "no ECDSA yet"}
     entry = manifest["pairs"]["site-1"]
     assert set(manifest["pairs"]) == {"site-1"}
-    assert {entry["chain_file"], entry["key_file"]} <= set(plan.files(7, ""))
+    assert {entry["chain_file"], entry["key_file"]} <= set(plan.files(7))
     assert entry["fingerprint_sha256"] == encrypted.about["fingerprint_sha256"]
     text = json.dumps(manifest)
     assert "PRIVATE KEY" not in text

@@ -26,8 +26,8 @@ def _isolated(folder: Path, text: str) -> list[str]:
     rig.run_folders(settings.run_dir)
     plan: Plan | None = Plan(settings, rig.facts(), packaged.packaged(), {}, {}, UserConfiguration(settings, {}).read())
     while plan:
-        rig.write(staged, plan.files(1, ""))
-        said = ask_nginx(staged, plan.texts(1, "")["nginx.conf"])
+        rig.write(staged, plan.files(1))
+        said = ask_nginx(staged, plan.texts(1)["nginx.conf"])
         if said.taken:
             return sorted(where.rpartition(":")[2] for where in plan.commented_out())
         plan = narrowed(plan, staged, said.output)

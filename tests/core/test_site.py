@@ -82,7 +82,7 @@ def _variant(name: str, folder: Path, version: tuple[int, int, int]) -> Plan:
 def _test(program: str, name: str, folder: Path) -> None:
     wanted = _variant(name, folder, nginx.version(program))
     rig.run_folders(wanted.settings.run_dir)
-    nginx.test(program, rig.write(folder / "generation", wanted.files(1, "")))
+    nginx.test(program, rig.write(folder / "generation", wanted.files(1)))
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -99,11 +99,11 @@ def test_accepted_by_an_old_nginx(name: str, tmp_path: Path) -> None:
 
 
 def _site(folder: Path, *pairs: Usable, http3: bool = False, **variables: str | None) -> str:
-    return rig.plan(rig.settings(folder, **variables), *pairs, known=rig.facts(http3=http3)).texts(1, "")["site.conf"]
+    return rig.plan(rig.settings(folder, **variables), *pairs, known=rig.facts(http3=http3)).texts(1)["site.conf"]
 
 
 def _snippet(folder: Path, name: str, **variables: str | None) -> str:
-    return rig.plan(rig.settings(folder, **variables), *PAIR).texts(1, "")[f"snippets/{name}.conf"]
+    return rig.plan(rig.settings(folder, **variables), *PAIR).texts(1)[f"snippets/{name}.conf"]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def _snippet(folder: Path, name: str, **variables: str | None) -> str:
 )
 def test_by_version(tmp_path: Path, version: tuple[int, int, int], http2: str, min_timeout: bool) -> None:
     """HTTP/2 is on in every version, in the words that it knows; keep-alive is spared on reload where it can be."""
-    texts = rig.plan(rig.settings(tmp_path), *PAIR, known=rig.facts(version)).texts(1, "")
+    texts = rig.plan(rig.settings(tmp_path), *PAIR, known=rig.facts(version)).texts(1)
     listens = re.findall(r"listen \S+ ssl( http2)?( default_server)?;", texts["site.conf"])
     assert len(listens) == 4
     assert all(bool(found[0]) == (http2 == "listen") for found in listens)
@@ -130,7 +130,7 @@ def test_by_version(tmp_path: Path, version: tuple[int, int, int], http2: str, m
 @pytest.mark.parametrize("ipv6", [True, False])
 def test_ipv6(tmp_path: Path, ipv6: bool) -> None:
     """Every port is listened on over IPv6 where the kernel has it, and nowhere otherwise."""
-    texts = rig.plan(rig.settings(tmp_path), *PAIR, known=rig.facts(ipv6=ipv6)).texts(1, "")
+    texts = rig.plan(rig.settings(tmp_path), *PAIR, known=rig.facts(ipv6=ipv6)).texts(1)
     for port, count in {18080: 1, 18443: 2, 18081: 1}.items():
         found = [text.count(f"listen [::]:{port} ") for text in (texts["site.conf"], texts["status.conf"])]
         assert sum(found) == count * ipv6
@@ -186,7 +186,7 @@ def test_before_tls(tmp_path: Path) -> None:
 def test_one_of_two_pairs(tmp_path: Path) -> None:
     """A dual site runs with the one pair that is usable; the other's lines alone are commented out."""
     chosen = rig.settings(tmp_path, **TWO_KEYS)
-    text = rig.plan(chosen, DUAL[0], reasons={"site-2": "no key yet"}).texts(1, "")["site.conf"]
+    text = rig.plan(chosen, DUAL[0], reasons={"site-2": "no key yet"}).texts(1)["site.conf"]
     assert len(re.findall(r"^\s*ssl_certificate(_key)? ", text, re.MULTILINE)) == 2
     gone = r"^# certfront: commented out: no key yet\n# +ssl_certificate .+;\n# +ssl_certificate_key .+;\n +root "
     assert len(re.findall(gone, text, re.MULTILINE)) == 1
@@ -198,7 +198,7 @@ def test_passwords(tmp_path: Path) -> None:
     encrypted = rig.usable(EC, key_pem=pki.key_pem(EC.key, b"secret"))
     chosen = rig.settings(tmp_path, **TWO_KEYS)
     for pairs, count in (((DUAL[0], encrypted), 1), ((encrypted, encrypted), 1), (DUAL, 0)):
-        text = rig.plan(chosen, *pairs).texts(1, "")["site.conf"]
+        text = rig.plan(chosen, *pairs).texts(1)["site.conf"]
         assert text.count("ssl_password_file") == count
         assert text.count(f'ssl_password_file "{tmp_path}/run/passwords/') == count
         assert "secret" not in text
@@ -208,7 +208,7 @@ def test_hosts_file(tmp_path: Path) -> None:
     """NGINX's resolver reads no hosts file: a name from it becomes its address, and TLS keeps the name."""
     target = {"ACME_CHALLENGE": "proxy", "ACME_CHALLENGE_TARGET": "https://app.local"}
     chosen = rig.settings(tmp_path, UPSTREAM="https://app6.local:8080", **target)
-    texts = rig.plan(chosen, *PAIR, known=rig.facts(**HOSTS)).texts(1, "")
+    texts = rig.plan(chosen, *PAIR, known=rig.facts(**HOSTS)).texts(1)
     assert '"[2001:db8::7]:8080"' in texts["site.conf"]
     assert "proxy_ssl_name app6.local;" in texts["site.conf"]
     assert '"192.0.2.7"' in texts["snippets/acme-challenge.conf"]
@@ -218,7 +218,7 @@ def test_hosts_file(tmp_path: Path) -> None:
 def _quic(folder: Path, *pairs: Usable, **facts: Any) -> list[str]:
     """The QUIC listeners that run."""
     chosen = rig.settings(folder, HTTP3="on")
-    text = rig.plan(chosen, *pairs, known=rig.facts(**facts)).texts(1, "")["site.conf"]
+    text = rig.plan(chosen, *pairs, known=rig.facts(**facts)).texts(1)["site.conf"]
     return re.findall(r"^ *listen (\S+ quic.*);", text, re.MULTILINE)
 
 
@@ -255,7 +255,7 @@ def test_http3_where_it_cannot_be(tmp_path: Path) -> None:
     """An NGINX without HTTP/3 runs the site without it, and a sentence says so; without HTTP3=on nothing is said."""
     asked, off = (rig.settings(tmp_path, HTTP3=value) for value in ("on", "off"))
     able, unable = rig.facts(http3=True), rig.facts()
-    assert rig.plan(asked, *PAIR, known=unable).texts(1, "") == rig.plan(off, *PAIR, known=able).texts(1, "")
+    assert rig.plan(asked, *PAIR, known=unable).texts(1) == rig.plan(off, *PAIR, known=able).texts(1)
     assert [len(shortcomings(asked, facts)) for facts in (able, unable)] == [0, 1]
     assert shortcomings(off, unable) == ()
     assert "--with-http_v3_module" in shortcomings(asked, unable)[0]
@@ -267,9 +267,10 @@ def test_digest_without_a_change(tmp_path: Path) -> None:
     one = rig.plan(chosen, DUAL[0], reasons={"site-2": "one"})
     other = rig.plan(rig.settings(tmp_path, **TWO_KEYS), rig.usable(RSA), reasons={"site-2": "other\nlines"})
     assert one.digest == other.digest
-    assert one.texts(1, "") != one.texts(2, "")
-    assert one.texts(1, "") != other.texts(1, "")
-    assert {one.manifest(number, when, "why")["digest"] for number, when in ((1, "now"), (2, "then"))} == {one.digest}
+    assert one.texts(1) != one.texts(2)
+    assert one.texts(1) != other.texts(1)
+    assert replace(one, when="2026-01-01T00:00:00Z").digest == one.digest
+    assert {one.manifest(number, "why")["digest"] for number in (1, 2)} == {one.digest}
 
 
 def test_digest_with_a_change(tmp_path: Path) -> None:

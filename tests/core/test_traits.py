@@ -212,12 +212,12 @@ class Laid:
 
     def put(self, plan: Plan) -> None:
         """Write a plan's files."""
-        rig.write(self.generation, plan.files(1, ""))
+        rig.write(self.generation, plan.files(1))
 
     def asked(self, plan: Plan) -> Said:
         """What the real NGINX says of a plan."""
         self.put(plan)
-        return ask_nginx(self.generation, plan.texts(1, "")["nginx.conf"])
+        return ask_nginx(self.generation, plan.texts(1)["nginx.conf"])
 
     def exchanged(self, directive: Directive, word: Word, *, data: bool) -> str:
         """What a copy has for a word of the source."""

@@ -131,7 +131,7 @@ def site(tmp_path: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     variables = dict(zip(("HTTP_PORT", "HTTPS_PORT", "STATUS_PORT"), map(str, ports), strict=True))
     wanted = rig.plan(rig.settings(tmp_path, **variables))
     rig.run_folders(wanted.settings.run_dir)
-    config = rig.write(tmp_path / "generation", wanted.files(42, ""))
+    config = rig.write(tmp_path / "generation", wanted.files(42))
     with rig.running_nginx(rig.NEW, config, ports[2]) as master:
         yield ports[2], master
 

@@ -80,7 +80,7 @@ def test_nginx_reads_it(tmp_path: Path) -> None:
     secret = "corréct horse".encode()
     wanted = rig.plan(rig.settings(tmp_path), rig.usable(issued, key_pem=pki.key_pem(issued.key, secret)))
     rig.run_folders(wanted.settings.run_dir)
-    config = rig.write(tmp_path / "generation", wanted.files(1, ""))
+    config = rig.write(tmp_path / "generation", wanted.files(1))
     passwords.write(Path(wanted.password_file), [b"other", secret])
     nginx.test(rig.NEW, config)
     passwords.write(Path(wanted.password_file), [b"other"])

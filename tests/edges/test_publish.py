@@ -32,7 +32,7 @@ def port(files: StatusFiles, tmp_path: Path) -> Iterator[int]:
     wanted = rig.plan(rig.settings(tmp_path, **variables))
     assert wanted.settings.run_dir == files.folder.parent
     rig.run_folders(wanted.settings.run_dir)
-    with rig.running_nginx(rig.NEW, rig.write(tmp_path / "generation", wanted.files(3, "")), ports[2]):
+    with rig.running_nginx(rig.NEW, rig.write(tmp_path / "generation", wanted.files(3)), ports[2]):
         yield ports[2]
 
 

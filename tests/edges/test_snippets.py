@@ -70,7 +70,7 @@ def _accepted(folder: Path, program: str, used: Iterable[tuple[str, str]], **var
     plan = _plan(folder, program, used, **variables)
     assert plan.commented_out() == {}
     rig.run_folders(plan.settings.run_dir)
-    nginx.test(program, rig.write(folder / "generation", plan.files(1, "")))
+    nginx.test(program, rig.write(folder / "generation", plan.files(1)))
 
 
 def test_all_of_them() -> None:
@@ -107,7 +107,7 @@ def test_a_file_of_the_users_own(tmp_path: Path) -> None:
     """A file of the same name in the user's folder goes before the packaged one."""
     own = tmp_path / "etc" / "snippets" / "tls.conf"
     plan = _plan(tmp_path, rig.NEW, [("tls", "server")])
-    assert "Mozilla" in plan.texts(1, "")[f"source{own}"]
+    assert "Mozilla" in plan.texts(1)[f"source{own}"]
     own.parent.mkdir()
     own.write_text("ssl_protocols TLSv1.3;\n")
     user = UserConfiguration(plan.settings, snippets(plan.settings, plan.facts, plan.templates)).read()

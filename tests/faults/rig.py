@@ -122,7 +122,7 @@ def stage(generations: Generations, wanted: Plan, *, publish: bool = True) -> Ge
     run_folders(wanted.settings.run_dir)
     generations.prepare()
     number = generations.next_number()
-    generation = generations.stage(number, wanted.files(number, ""), wanted.manifest(number, "now", "test"))
+    generation = generations.stage(number, wanted.files(number), wanted.manifest(number, "test"))
     if publish:
         generations.publish(generation)
         generations.confirm(generation)
