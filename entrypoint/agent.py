@@ -97,8 +97,9 @@ class Agent:
         self.watching = self.pairs.watch(functools.partial(loop.call_soon_threadsafe, self._files_changed), self.clock)
 
     def _settle(self) -> None:
-        """After a cycle: follow new folders, and, once, give back what only the start needed."""
+        """After a cycle: follow new folders, clear up, and, once, give back what only the start needed."""
         self._watch()
+        self.rollout.tidy()
         if not self.settled:
             self.settled = True
             memory.settle()

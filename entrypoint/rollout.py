@@ -73,6 +73,7 @@ class Rollout:
     generations: Generations
     supervisord: Supervisord
     run_dir: Path
+    untidy: bool = False
 
     async def apply(self, plan: Plan, known: Iterable[bytes], why: str) -> Applied:
         """Make ``plan`` live, without those of the user's servers and files that NGINX refuses.
@@ -148,13 +149,24 @@ class Rollout:
             await asyncio.sleep(_POLL)
 
     def confirm(self, generation: Generation) -> None:
-        """Remember a generation as proved, and forget the passwords of those that are gone."""
+        """Remember a generation as proved."""
+        self.untidy = True
         try:
             self.generations.confirm(generation)
         except OSError as error:
             log.error("generation %d is served, but that could not be noted: %s", generation.number, error)
+
+    def tidy(self) -> None:
+        """Forget old generations and the passwords of those that are gone: for later, when nobody waits."""
+        if not self.untidy:
+            return
+        self.untidy = False
         in_use = (self.generations.current(), self.generations.verified())
-        opening.keep_only(self.run_dir, [found.manifest for found in in_use if found])
+        try:
+            self.generations.prune()
+            opening.keep_only(self.run_dir, [found.manifest for found in in_use if found])
+        except OSError as error:
+            log.error("what is not needed any more could not be removed: %s", error)
 
     def fall_back(self, failed: Generation, reason: str) -> None:
         """Return from a current generation that a start found unfit to the last proved one, if there is another."""

@@ -49,7 +49,9 @@ class Site:
         return rig.plan(replace(self.settings, **changes), rig.usable(issued))  # type: ignore[arg-type]
 
     def apply(self, plan: Plan, known: tuple[bytes, ...] = ()) -> float:
-        return asyncio.run(self.rollout.apply(plan, known, "test")).spent or 0
+        spent = asyncio.run(self.rollout.apply(plan, known, "test")).spent
+        self.rollout.tidy()
+        return spent or 0
 
     def served(self) -> str:
         port = self.settings.https_port

@@ -156,7 +156,7 @@ class Plan:
     @cached_property
     def running(self) -> tuple[Wanted, ...]:
         """The pairs that a running server presents, each with the doors of such servers alone."""
-        found = wanted(self.settings, self.source, self._gone)
+        found = wanted(self.settings, self.source, self._gone) if self._gone else self.wanted
         return tuple(pair for pair in found if pair.identity in self.usable)
 
     def _running(self) -> dict[str, Usable]:

@@ -148,9 +148,8 @@ class Generations:
         self._link("current", generation)
 
     def confirm(self, generation: Generation) -> None:
-        """Remember a generation as proved, and forget the ones that nobody needs any more."""
+        """Remember a generation as proved; those that nobody needs any more wait for `prune`."""
         self._link("verified", generation)
-        self.prune()
 
     def _link(self, link: str, generation: Generation) -> None:
         staging = self.state_dir / f"{_STAGING}-{link}"

@@ -42,6 +42,7 @@ def _live(generations: Generations, files: dict[str, bytes] | None = None, **pai
     generation = generations.stage(number, files or FILES, _manifest(**pairs))
     generations.publish(generation)
     generations.confirm(generation)
+    generations.prune()
     return number
 
 
