@@ -56,8 +56,8 @@ class Agent:
         self.mailbox = Mailbox()
         self.nginx: dict[str, Any] = {"version": ".".join(map(str, facts.nginx_version)), "running_since": None}
         self.nginx |= {"last_reload_at": None, "last_reload_ms": None}
-        self.refusals: Remembered[Problem] = Remembered()
-        self.gates: Remembered[Gates] = Remembered()
+        self.refusals: Remembered[Problem] = Remembered(schedule.retry_refused)
+        self.gates: Remembered[Gates] = Remembered(schedule.retry_gated)
         self.gated: Mapping[str, Problem] = {}
         self.commented_out: Mapping[str, str] = {}
         self.asked_at: datetime | None = None
@@ -115,6 +115,7 @@ class Agent:
 
     def _pause(self) -> float:
         due = [slot.record.next_check_at for slot in self.slots if slot.record.next_check_at]
+        due += [self.gates.until] if self.gates.value and self.gates.until > self.clock() else []
         seconds = [(moment - self.clock()).total_seconds() for moment in due]
         return max(0.0, min([_HEARTBEAT, *seconds]))
 

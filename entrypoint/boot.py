@@ -197,6 +197,7 @@ def _accepted(plan: Plan, program: str, generations: Generations, why: str) -> G
         try:
             return _build(plan, program, generations, why)
         except isolate.Rejected as error:
+            log.warning("NGINX refuses a part: %s", isolate.told(plan, error))
             plan = isolate.without(plan, error)
     raise isolate.too_many()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -16,8 +15,6 @@ from entrypoint.core.plan import Plan
 from entrypoint.core.servers import Server
 from entrypoint.core.syntax import Directive, Parsed, attempt, walk
 from entrypoint.core.wanted import cared_for, identity
-
-log = logging.getLogger("certfront")
 
 _BIND = re.compile(r"\bbind\(\) to (?:\S*:)?(?P<port>\d+) failed")
 
@@ -35,11 +32,9 @@ class Rejected(Refused):
 
 def without(plan: Plan, error: Rejected) -> Plan:
     """The plan without the part that NGINX refused. Raises `Refused` where that is not a part of the user's."""
-    said = told(plan, error)
     narrower = narrowed(plan, error.generation, error.problem.detail)
     if narrower is None:
-        raise said from None
-    log.warning("NGINX refuses a part: %s", said)
+        raise told(plan, error) from None
     return narrower
 
 

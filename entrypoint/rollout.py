@@ -7,14 +7,14 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from entrypoint import isolate, opening
-from entrypoint.core import pem, schedule
+from entrypoint.core import pem
 from entrypoint.core.model import KeyType, Outcome, Refused
 from entrypoint.core.plan import Plan, Usable
 from entrypoint.core.wanted import Door, Wanted
@@ -42,27 +42,29 @@ class Applied(NamedTuple):
 
 
 class Remembered(Generic[T]):
-    """What came of a plan that was refused. It is tried again only now and then: each try may cost a reload."""
+    """What came of a plan that was refused. It is tried again only now and then, in ``retry`` (see `schedule`)."""
 
-    _value: T | None
+    value: T | None
+    until: datetime
 
-    def __init__(self) -> None:
+    def __init__(self, retry: Callable[[int, float], float]) -> None:
+        self._retry = retry
         self.forget()
 
     def forget(self) -> None:
         """Let the next try come at once: something changed, or somebody asks for it."""
-        self._digest, self._value, self._attempts = "", None, 0
-        self._until = datetime.min.replace(tzinfo=UTC)
+        self._digest, self.value, self._attempts = "", None, 0
+        self.until = datetime.min.replace(tzinfo=UTC)
 
     def add(self, digest: str, value: T, now: datetime, interval: float) -> None:
         """Remember what came of a plan."""
         self._attempts = self._attempts + 1 if digest == self._digest else 1
-        self._digest, self._value = digest, value
-        self._until = now + timedelta(seconds=schedule.retry_refused(self._attempts, interval))
+        self._digest, self.value = digest, value
+        self.until = now + timedelta(seconds=self._retry(self._attempts, interval))
 
     def still(self, digest: str, now: datetime) -> T | None:
         """What came of a plan, None where it may be tried."""
-        return self._value if digest == self._digest and now < self._until else None
+        return self.value if digest == self._digest and now < self.until else None
 
 
 @dataclass
@@ -74,6 +76,7 @@ class Rollout:
     supervisord: Supervisord
     run_dir: Path
     untidy: bool = False
+    complaints: frozenset[str] = frozenset()
 
     async def apply(self, plan: Plan, known: Iterable[bytes], why: str) -> Applied:
         """Make ``plan`` live, without those of the user's servers and files that NGINX refuses.
@@ -97,15 +100,26 @@ class Rollout:
     async def _accepted(self, plan: Plan, known: Iterable[bytes], why: str) -> tuple[Plan, Generation | None]:
         """The plan that NGINX accepts, and its generation: None where that is what is live already."""
         known = tuple(known)
+        complaints: set[str] = set()
         for _ in range(isolate.MOST_REFUSALS):
             current = self.generations.current()
-            if plan.gates and current and current.manifest.get("digest") == plan.digest:
-                return plan, None
             try:
-                return plan, await self._staged(plan, known, why)
+                unchanged = plan.gates and current and current.manifest.get("digest") == plan.digest
+                generation = None if unchanged else await self._staged(plan, known, why)
             except isolate.Rejected as error:
-                plan = isolate.without(plan, error)
+                narrower, complaint = isolate.without(plan, error), str(isolate.told(plan, error))
+                self._say(complaint)
+                complaints.add(complaint)
+                plan = narrower
+            else:
+                self.complaints = frozenset(complaints)
+                return plan, generation
         raise isolate.too_many()
+
+    def _say(self, complaint: str) -> None:
+        """Loudly once: the same is tried again and again until it is mended."""
+        level = logging.DEBUG if complaint in self.complaints else logging.WARNING
+        log.log(level, "NGINX refuses a part: %s", complaint)
 
     async def _staged(self, plan: Plan, known: Iterable[bytes], why: str) -> Generation:
         try:

@@ -19,6 +19,7 @@ from entrypoint import rollout
 from entrypoint.core.model import KeyType, Outcome, Problem, Refused
 from entrypoint.core.options import Settings
 from entrypoint.core.plan import Plan, Usable
+from entrypoint.core.schedule import retry_refused
 from entrypoint.edges import certmgr, nginx
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.rpc import Supervisord
@@ -240,7 +241,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 @given(st.floats(1, 100_000), st.integers(1, 30))
 def test_refusals(interval: float, attempts: int) -> None:
     """A refused plan rests for ten seconds or more, ever longer up to an hour; another plan, or a request, does not."""
-    refusals, now, waits = Remembered[Problem](), NOW, []
+    refusals, now, waits = Remembered[Problem](retry_refused), NOW, []
     for _ in range(attempts):
         refusals.add("plan", PROBLEM, now, interval)
         assert refusals.still("plan", now + timedelta(seconds=9.9)) is PROBLEM
@@ -259,5 +260,5 @@ def test_refusals(interval: float, attempts: int) -> None:
 
 def test_nothing_refused() -> None:
     """At first, nothing is refused."""
-    assert Remembered[Problem]().still("", NOW) is None
+    assert Remembered[Problem](retry_refused).still("", NOW) is None
     assert isinstance(rig.usable(OLD), Usable)

@@ -5,7 +5,7 @@ from __future__ import annotations
 _JITTER = 0.1
 _PENDING_FIRST, _PENDING_GROWTH, _PENDING_MOST = 1.0, 1.5, 10.0  # seconds: somebody is waiting for the site
 _RETRY_PART = 16  # the first retry after a failure comes after this part of the interval, the next after twice that
-_REFUSED_MOST = 3600.0  # seconds
+_GATED_FIRST, _REFUSED_MOST = 2.0, 3600.0  # seconds
 
 
 def next_check(*, interval: float, failures: int, pending: bool, spread: float) -> float:
@@ -32,6 +32,11 @@ def together(interval: float) -> float:
     return interval * _JITTER / 2
 
 
+def retry_gated(attempts: int, interval: float) -> float:
+    """Seconds until NGINX is asked again for what it refused a part of: it may only wait for an upstream to start."""
+    return min(max(10.0, interval), _GATED_FIRST * 2.0 ** min(attempts - 1, 30))
+
+
 def retry_refused(attempts: int, interval: float) -> float:
-    """Seconds until a generation that NGINX refused is tried again unchanged: each try costs a reload."""
+    """Seconds until a generation that was refused as a whole is tried again unchanged: each try may cost a reload."""
     return min(_REFUSED_MOST, max(10.0, interval) * 2.0 ** min(attempts - 1, 16))

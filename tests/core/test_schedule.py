@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint.core.schedule import longest, next_check, retry_refused
+from entrypoint.core.schedule import longest, next_check, retry_gated, retry_refused
 
 INTERVALS = st.floats(1, 10 * 366 * 86400)
 SPREADS = st.floats(-1, 1)
@@ -66,3 +66,13 @@ def test_refused_generations(interval: float, attempts: int) -> None:
     assert 10 <= delay <= 3600
     assert delay <= retry_refused(attempts + 1, interval)
     assert retry_refused(20, interval) == 3600
+
+
+@given(INTERVALS, st.integers(1, 100_000))
+def test_refused_parts(interval: float, attempts: int) -> None:
+    """What NGINX refused a part of is tried again within seconds, then ever more rarely, at last once an interval."""
+    delay = retry_gated(attempts, interval)
+    assert 2 <= delay <= max(10, interval)
+    assert delay <= retry_gated(attempts + 1, interval)
+    assert retry_gated(1, interval) == 2
+    assert retry_gated(60, interval) == max(10, interval)

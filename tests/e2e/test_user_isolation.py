@@ -145,3 +145,22 @@ def test_one_file_for_certificate_and_key(user: User) -> None:
     user.until(lambda: user.entry(name)["outcome"] in ("installed", "unchanged"), "the proof")
     user.tested()
     assert not [each for each in Path(user.folder / "state").rglob("chain-*") if b"PRIVATE KEY" in each.read_bytes()]
+
+
+def test_mended_without_a_change_of_the_configuration(user: User) -> None:
+    """What NGINX missed and only it knows of is tried again by itself, and complained of once meanwhile."""
+    own = user.site("own.acme.io", own=True)
+    user.site("a.acme.io", own=True)
+    user.put_file(
+        "conf.d/a.acme.io.conf",
+        SERVER.replace("    return", "    ssl_trusted_certificate ca.pem;\n    return"),
+        name="a.acme.io",
+    )
+    user.start()
+    user.until(lambda: user.serves(own, "own.acme.io"), "the other one")
+    first = user.newest()
+    user.until(lambda: user.newest() >= first + 2, "two more tries")
+    assert user.log().count("NGINX refuses a part") == 1
+    (user.etc / "ca.pem").write_bytes(certificate_pem(own.chain[-1]))
+    user.until(lambda: user.commented_out() == {}, "the server")
+    user.tested()

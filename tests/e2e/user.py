@@ -86,5 +86,9 @@ class User(Front):
         found = self.report().get("configuration", {}).get("commented_out", [])
         return {str(Path(each["where"]).name): each["reason"] for each in found}
 
+    def newest(self) -> int:
+        """The highest number of a generation that was ever staged, refused or not."""
+        return max(int(path.name) for path in (self.folder / "state" / "generations").glob("[0-9]*"))
+
     def bytes(self) -> dict[str, bytes]:
         return {str(path): path.read_bytes() for path in sorted(self.etc.rglob("*")) if path.is_file()}
