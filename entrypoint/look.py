@@ -29,7 +29,11 @@ _KEY_OUTCOMES = (Outcome.KEY_MISMATCH, Outcome.KEY_TYPE_MISMATCH)
 
 @dataclass
 class Slot:
-    """What the agent remembers of one pair. ``chain`` is the stored one, whether it is live or not."""
+    """What the agent remembers of one pair.
+
+    ``chain`` is the stored one; ``live`` says that the live generation has the pair, ``served`` that a server presents
+    it: NGINX may have refused the one that would.
+    """
 
     wanted: Wanted
     record: Record
@@ -37,6 +41,7 @@ class Slot:
     chain: Chain | None = None
     stored_key: bytes = field(default=b"", repr=False)
     live: bool = False
+    served: bool = False
     presented: tuple[bytes, ...] = field(default=(), repr=False)
     key: Key | Problem | None = None
     key_contents: str = ""
@@ -78,7 +83,7 @@ def restore(slot: Slot, stored: tuple[Any, bytes, bytes] | None) -> None:
 
 def show_served(slot: Slot) -> None:
     """Bring the record in line with the pair that is live."""
-    leaf = slot.chain.leaf if slot.chain and slot.live else None
+    leaf = slot.chain.leaf if slot.chain and slot.served else None
     source, changed = slot.about.get("certmgr", ""), slot.about.get("installed_at")
     slot.record = replace(
         slot.record,
@@ -217,7 +222,7 @@ def _kept(slot: Slot, key: Key | None) -> Usable | None:
 
 
 def running(slot: Slot) -> Usable | None:
-    """The pair that is served now."""
+    """The pair that the live generation has."""
     if slot.chain is None or not slot.live:
         return None
     return Usable(pem.encode(slot.chain.ders), slot.stored_key, slot.about)

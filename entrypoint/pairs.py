@@ -112,7 +112,8 @@ class Pairs:
         restore(slot, self.generations.stored(slot.identity))
         current = self.generations.current()
         entry = current.manifest["pairs"].get(slot.identity) if current else None
-        slot.live = bool(slot.chain and entry and entry.get("presented", True))
+        slot.live = bool(slot.chain and entry)
+        slot.served = bool(slot.live and entry and entry.get("presented", True))
         show_served(slot)
         return slot
 
@@ -137,7 +138,8 @@ def remember(slots: Iterable[Slot], plan: Plan, looks: Mapping[str, Found], gate
     """Note that a plan is live; ``gated`` are the pairs whose servers NGINX refused."""
     for slot in slots:
         usable, found = plan.usable.get(slot.identity), looks.get(slot.identity)
-        slot.live = usable is not None and slot.identity not in gated
+        slot.live = usable is not None
+        slot.served = slot.live and slot.identity not in gated
         if usable:
             slot.about, slot.stored_key = dict(usable.about), usable.key_pem
         if usable and found and found.usable is usable:
@@ -151,7 +153,7 @@ def record(slot: Slot, found: Found, failure: Problem | None, now: datetime, int
         slot.presented = found.presented
     show_served(slot)
     good = Outcome.UNCHANGED if before == slot.record.served else Outcome.INSTALLED
-    failure = None if found.chain and found.chain == slot.chain and slot.live else failure
+    failure = None if found.chain and found.chain == slot.chain and slot.served else failure
     checked = report.checked(slot.record, found.problem or failure, good, now)
     delay = schedule.next_check(
         interval=interval,

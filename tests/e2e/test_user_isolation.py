@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,8 +159,11 @@ def test_mended_without_a_change_of_the_configuration(user: User) -> None:
     )
     user.start()
     user.until(lambda: user.serves(own, "own.acme.io"), "the other one")
-    first = user.newest()
+    user.until(lambda: user.entry("own.acme.io").get("state") == "serving", "the proof")
+    first, before = user.newest(), user.footprint()
     user.until(lambda: user.newest() >= first + 2, "two more tries")
+    user.check()
+    assert replace(user.footprint(), on_disk=()) == replace(before, on_disk=()), "no try costs a reload"
     assert user.log().count("NGINX refuses a part") == 1
     (user.etc / "ca.pem").write_bytes(certificate_pem(own.chain[-1]))
     user.until(lambda: user.commented_out() == {}, "the server")
