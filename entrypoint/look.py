@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -37,7 +37,7 @@ class Slot:
 
     wanted: Wanted
     record: Record
-    about: dict[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
     chain: Chain | None = None
     stored_key: bytes = field(default=b"", repr=False)
     live: bool = False
@@ -46,6 +46,14 @@ class Slot:
     key: Key | Problem | None = None
     key_contents: str = ""
     said: tuple[object, ...] = ()
+    made: tuple[Chain, Usable] | None = field(default=None, repr=False)
+
+    def usable(self, chain: Chain, key_pem: bytes) -> Usable:
+        """The stored chain with a key: the same object as long as neither changes, so that its hashes are kept."""
+        made = self.made
+        if not made or made[0] is not chain or made[1].about is not self.about or made[1].key_pem != key_pem:
+            made = self.made = chain, Usable(pem.encode(chain.ders), key_pem, self.about)
+        return made[1]
 
     @property
     def identity(self) -> str:
@@ -217,7 +225,7 @@ def _kept(slot: Slot, key: Key | None) -> Usable | None:
     if slot.chain is None:
         return None
     if key and key.spki == slot.chain.leaf.spki:
-        return Usable(pem.encode(slot.chain.ders), key.pem, slot.about)
+        return slot.usable(slot.chain, key.pem)
     return running(slot)
 
 
@@ -225,7 +233,7 @@ def running(slot: Slot) -> Usable | None:
     """The pair that the live generation has."""
     if slot.chain is None or not slot.live:
         return None
-    return Usable(pem.encode(slot.chain.ders), slot.stored_key, slot.about)
+    return slot.usable(slot.chain, slot.stored_key)
 
 
 def _usable(chain: Chain, key: Key, source: str, now: datetime) -> Usable:

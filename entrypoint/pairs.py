@@ -141,7 +141,7 @@ def remember(slots: Iterable[Slot], plan: Plan, looks: Mapping[str, Found], gate
         slot.live = usable is not None
         slot.served = slot.live and slot.identity not in gated
         if usable:
-            slot.about, slot.stored_key = dict(usable.about), usable.key_pem
+            slot.about, slot.stored_key = usable.about, usable.key_pem
         if usable and found and found.usable is usable:
             slot.chain = found.chain or slot.chain
 
@@ -150,7 +150,8 @@ def record(slot: Slot, found: Found, failure: Problem | None, now: datetime, int
     """Note how the check of one pair ended, and say it unless it was said before. ``interval`` in seconds."""
     before = slot.record.served
     if not found.problem and not failure:
-        slot.presented = found.presented
+        same = slot.chain is not None and found.presented == slot.chain.ders
+        slot.presented = slot.chain.ders if slot.chain and same else found.presented  # kept once
     show_served(slot)
     good = Outcome.UNCHANGED if before == slot.record.served else Outcome.INSTALLED
     failure = None if found.chain and found.chain == slot.chain and slot.served else failure

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from entrypoint import isolate, opening
-from entrypoint.core import pem
-from entrypoint.core.model import KeyType, Outcome, Refused
-from entrypoint.core.plan import Plan, Usable
-from entrypoint.core.wanted import Door, Wanted
-from entrypoint.edges import certmgr, nginx, passwords
+from entrypoint import isolate, opening, proof
+from entrypoint.core.model import Outcome, Refused
+from entrypoint.core.plan import Plan
+from entrypoint.edges import nginx, passwords
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.rpc import Supervisord
 
@@ -27,11 +24,7 @@ T = TypeVar("T")
 log = logging.getLogger("certfront")
 
 _POLL = 0.005  # seconds
-_TIMEOUT = 10.0  # seconds for NGINX to switch, and again for the handshakes
-# The old certificate still shows up for up to 0.2 s after the new one was first seen: one match proves nothing.
-_MATCHES = 5
-_THOROUGH = 20  # pairs; when so many have shown that the old workers are gone, one match is enough for the others
-_AT_ONCE = 16  # handshakes
+_TIMEOUT = 10.0  # seconds for NGINX to switch
 
 
 class Applied(NamedTuple):
@@ -148,7 +141,7 @@ class Rollout:
         if reload:
             self.supervisord.reload_nginx()
         await self._switched(plan.settings.status_port, generation.number)
-        await _all_presented(plan, [pair for pair in plan.running if not _same(pair.identity, generation, before)])
+        await proof.presented(plan, [pair for pair in plan.running if not _same(pair.identity, generation, before)])
         return (time.monotonic() - started) * 1000
 
     async def _switched(self, status_port: int, number: int) -> None:
@@ -226,54 +219,6 @@ def _same(identity: str, generation: Generation, before: Generation | None) -> b
     """Whether a pair has the same files in both generations."""
     pairs = [each.manifest.get("pairs", {}).get(identity) for each in (generation, before) if each]
     return len(pairs) == 2 and pairs[1] is not None and pairs[0]["chain_file"] == pairs[1]["chain_file"]
-
-
-async def _all_presented(plan: Plan, pairs: Sequence[Wanted]) -> None:
-    """Each pair's chain must come back at one of its doors, the first pairs' several times in a row."""
-    limit = asyncio.Semaphore(_AT_ONCE)
-    chains = {pem.decode(usable.chain_pem) for usable in plan.usable.values()}
-
-    async def presented(number: int, pair: Wanted) -> None:
-        usable = plan.usable[pair.identity]
-        for door in pair.doors:
-            async with limit:
-                await _presented(door, usable, chains, _MATCHES if number < _THOROUGH else 1)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for number, pair in enumerate(pairs):
-                if not pair.doors:
-                    log.info("%s: no listener over TCP whose names lead to it, so no handshake proves it", pair.title)
-                group.create_task(presented(number, pair))
-    except ExceptionGroup as several:
-        raise several.exceptions[0] from None
-
-
-async def _presented(door: Door, usable: Usable, chains: Collection[tuple[bytes, ...]], enough: int) -> None:
-    expected = pem.decode(usable.chain_pem)
-    key_type = KeyType(usable.about["key_type"])
-    deadline = time.monotonic() + _TIMEOUT
-    matches, seen, found = 0, "nothing", False
-    while matches < enough:
-        try:
-            chain = await certmgr.fetch(
-                door.address, door.port, door.name, key_type, _TIMEOUT, proxy_protocol=door.proxy_protocol
-            )
-            matches = matches + 1 if chain == expected else 0
-            seen, found = hashlib.sha256(chain[0]).hexdigest(), chain in chains
-        except Refused as error:
-            matches, seen, found = 0, error.problem.detail, False
-        if matches == 0:
-            if time.monotonic() > deadline and found:
-                log.warning("%s port %d: another server answers for %s", door.address, door.port, door.name)
-                return
-            if time.monotonic() > deadline:
-                raise Refused(Outcome.NOT_SERVED, _not_served(usable.about, seen))
-            await asyncio.sleep(_POLL)
-
-
-def _not_served(about: Mapping[str, object], seen: str) -> str:
-    return f"a handshake with NGINX saw {seen} instead of the certificate {about['fingerprint_sha256']}"
 
 
 def _refused(error: Refused | OSError) -> Refused:

@@ -33,7 +33,8 @@ ALLOWED: dict[str, set[str]] = {
     "look": {"core", "edges", "settings"},  # the first half of the agent's cycle
     "isolate": {"core"},
     "opening": {"core", "edges"},
-    "rollout": {"core", "edges", "isolate", "opening", "settings"},  # the second
+    "proof": {"core", "edges"},
+    "rollout": {"core", "edges", "isolate", "opening", "proof", "settings"},  # the second
     "pairs": {"core", "edges", "look", "settings"},
     "events": set(),
     "agent": {"core", "edges", "events", "isolate", "log", "look", "memory", "pairs", "rollout", "settings"},

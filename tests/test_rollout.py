@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint import rollout
+from entrypoint import proof, rollout
 from entrypoint.core.model import KeyType, Outcome, Problem, Refused
 from entrypoint.core.options import Settings
 from entrypoint.core.plan import Plan, Usable
@@ -149,7 +149,7 @@ class _Another(Plan):
 
 def test_not_served(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a handshake shows another certificate than the wanted one, the old generation comes back."""
-    monkeypatch.setattr(rollout, "_TIMEOUT", 2.0)
+    monkeypatch.setattr(proof, "_TIMEOUT", 2.0)
     plan = site.plan(NEW)
     problem = _refusal(site, _Another(plan.settings, plan.facts, plan.templates, plan.usable, {}))
     assert problem.outcome is Outcome.NOT_SERVED

@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from entrypoint.core.configuration import Source
 from entrypoint.core.edit import CommentOut, Rendered, Replace, one_line, quote, render
@@ -24,6 +25,7 @@ _FOLDER = "source"
 _OURS = ("daemon", "master_process", "pid")
 _STAND_INS = "stand-ins-{}.conf"
 _REFUSAL = {"http": "503", "stream": '""'}
+_MOST_COPIES = 2048
 _SET_BY_US = "certfront sets it"
 
 
@@ -103,7 +105,8 @@ class Copier:
         fault = self.source.broken.get(file)
         if reason := self.gates.files.get(file) or (fault and f"{fault.message} in {file}:{fault.line}"):
             return render(text, [CommentOut(0, len(text), reason)], self.when)
-        return render(text, self.edits.get(file, {}).values(), self.when)
+        edits = tuple(self.edits.get(file, {}).values())
+        return _rendered(text, edits, self.when if any(isinstance(edit, CommentOut) for edit in edits) else "")
 
     def _servers(self) -> None:
         for server in self.configuration.servers:
@@ -201,3 +204,9 @@ class Copier:
         root = self.source.root
         length = len(self.source.texts[root])
         self._edit(root, Replace(length, length, f"\n{main}"))
+
+
+@lru_cache(maxsize=_MOST_COPIES)
+def _rendered(text: str, edits: tuple[Edit, ...], when: str) -> Rendered:
+    """From one generation to the next most files stay as they are."""
+    return render(text, edits, when)

@@ -31,6 +31,16 @@ class Usable:
     key_pem: bytes = field(repr=False)
     about: Mapping[str, Any]
 
+    @cached_property
+    def chain_hash(self) -> str:
+        """For the name of the chain's file."""
+        return _hash(self.chain_pem)
+
+    @cached_property
+    def key_hash(self) -> str:
+        """For the name of the key's file."""
+        return _hash(self.key_pem)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -200,15 +210,15 @@ class Plan:
         usable = self.usable.get(pair.identity)
         if not usable:
             return Pair(pair.identity, f"{folder}/chain.pem", f"{folder}/key.pem")
-        chain = f"{folder}/chain-{_hash(usable.chain_pem)}.pem"
+        chain = f"{folder}/chain-{usable.chain_hash}.pem"
         if self._in_memory and is_encrypted(usable.key_pem):
             return Pair(pair.identity, chain, self._unlocked_path(usable.key_pem))
-        return Pair(pair.identity, chain, f"{folder}/key-{_hash(usable.key_pem)}.pem", self.password_file)
+        return Pair(pair.identity, chain, f"{folder}/key-{usable.key_hash}.pem", self.password_file)
 
     @staticmethod
     def _stored_key(pair: Pair, usable: Usable) -> str:
         """Where the generation keeps the key as it was given, whatever NGINX reads."""
-        return f"{posixpath.dirname(pair.chain_file)}/key-{_hash(usable.key_pem)}.pem"
+        return f"{posixpath.dirname(pair.chain_file)}/key-{usable.key_hash}.pem"
 
 
 def wanted(settings: Settings, source: Source | None, without: Collection[Place] = ()) -> tuple[Wanted, ...]:
