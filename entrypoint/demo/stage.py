@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.client
 import json
@@ -28,6 +27,7 @@ from cryptography.x509 import SubjectAlternativeName
 from entrypoint.core.model import KeyType
 from entrypoint.demo import application
 from entrypoint.demo.pki import Authority, Issued, encrypted_pem, plain_pem
+from entrypoint.demo.ports import Ports
 from entrypoint.demo.standin import Credential, StandInCertMgr
 
 NAME = "www.acme.io"
@@ -61,7 +61,9 @@ class Stage:
         self.authority = Authority.create("Acme")
         self.certmgr = StandInCertMgr(_credential(self.authority.issue("certmgr.acme.com")))
         self.application = application.server("127.0.0.1", 0)
-        self.http_port, self.https_port, self.status_port = ports or _free_ports(3)
+        claimed = Ports(0 if ports else 3)
+        self._release = weakref.finalize(self, claimed.release)
+        self.http_port, self.https_port, self.status_port = ports or claimed.numbers
         self.process: subprocess.Popen[bytes] | None = None
         self.environment = environment or {}
         self.issued = self.authority.issue(NAME, key_type=key_type)
@@ -88,6 +90,7 @@ class Stage:
         self.certmgr.stop()
         self.application.shutdown()
         self.application.server_close()
+        self._release()
         self._remove()
 
     def start(self) -> None:
@@ -242,16 +245,6 @@ def are_free(*ports: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, below those that the kernel gives to other programs unasked."""
-    ports: set[int] = set()
-    while len(ports) < count:
-        port = 10_000 + secrets.randbelow(20_000)
-        with contextlib.suppress(OSError), socket.create_server(("", port)):
-            ports.add(port)
-    return sorted(ports)
 
 
 def _descendants(pid: int) -> list[int]:

@@ -25,6 +25,7 @@ from entrypoint.core.options import Settings
 from entrypoint.core.plan import Plan, Usable, identities
 from entrypoint.core.site import Facts
 from entrypoint.core.times import rfc3339
+from entrypoint.demo.ports import Ports
 from entrypoint.edges import source
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.settings import from_environment
@@ -37,6 +38,7 @@ NEW = str(nginx_binary())
 DEBIAN = "/usr/sbin/nginx"
 NAME = "www.acme.io"
 ROOT = Path(__file__).parents[2]
+_claimed: list[Ports] = []
 
 
 def wait_for(what: str, condition: Callable[[], T], seconds: float = 30) -> T:
@@ -49,12 +51,9 @@ def wait_for(what: str, condition: Callable[[], T], seconds: float = 30) -> T:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, and differ."""
-    sockets = [socket.create_server(("", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """Ports that nobody listens on, and that no other test gets as long as this process lives."""
+    _claimed.append(Ports(count))
+    return list(_claimed[-1].numbers)
 
 
 def environment(folder: Path, **changes: str | None) -> dict[str, str]:
