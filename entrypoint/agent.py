@@ -224,8 +224,9 @@ class Agent:
         if self.asked_at and abs((self.clock() - self.asked_at).total_seconds()) < _HEARTBEAT:
             return
         self.asked_at = self.clock()
-        answered = nginx.generation(self.settings.status_port)
-        if answered not in (None, current.number):
+        port = self.settings.status_port
+        answered = nginx.generation(port)
+        if answered not in (None, current.number) and await other_generation_runs(port, current.number):
             log.warning("NGINX runs generation %s instead of %s: reloading", answered, current.number)
             try:
                 await self.rollout.prove(plan, current, reload=True)

@@ -25,6 +25,7 @@ log = logging.getLogger("certfront")
 
 _POLL = 0.005  # seconds
 _TIMEOUT = 10.0  # seconds for NGINX to switch
+_CHANGING_OVER = 10  # answers within half a second: old workers give some for 0.2 s after a reload
 
 
 class Applied(NamedTuple):
@@ -206,10 +207,15 @@ class Rollout:
 
 
 async def other_generation_runs(status_port: int, number: int) -> bool:
-    """Whether a running NGINX answers with another generation; one that is still starting is waited for."""
+    """Whether a running NGINX answers with another generation and no longer just changes over from it.
+
+    One that is still starting is waited for.
+    """
+    others = 0
     for _ in range(100):
         answered = nginx.generation(status_port)
-        if answered is not None:
+        others += answered not in (None, number)
+        if answered == number or others == _CHANGING_OVER:
             return answered != number
         await asyncio.sleep(0.05)
     return False

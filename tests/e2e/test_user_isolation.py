@@ -168,3 +168,39 @@ def test_mended_without_a_change_of_the_configuration(user: User) -> None:
     (user.etc / "ca.pem").write_bytes(certificate_pem(own.chain[-1]))
     user.until(lambda: user.commented_out() == {}, "the server")
     user.tested()
+
+
+ODD = {
+    "a certificate that is pending": SERVER,
+    "a default server that is pending": SERVER.replace(" ssl;", " ssl default_server backlog=64;"),
+    "a syntax fault": "server {{ listen {http}\n",
+    "an unknown directive": SERVER.replace("return", "no_such_directive on; return"),
+    "a missing include": SERVER.replace("return", "include missing.inc; return"),
+    "an unresolvable upstream": UNRESOLVABLE,
+    "a name that another server has": SERVER.replace("{name};\n", "own.acme.io;\n", 1),
+}
+
+
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("own", [False, True], ids=["CertMgr's", "own"])
+def test_once_it_is_settled_nothing_happens(user: User, text: str, own: bool) -> None:
+    """Whatever is wrong with one server: checks of it and of others, asked for and by timer, make no generation."""
+    good = user.site("own.acme.io", own=True)
+    user.site("z.acme.io", own=own)
+    user.put_file("conf.d/z.acme.io.conf", text, name="z.acme.io")
+    user.start()
+    user.until(lambda: user.serves(good, "own.acme.io"), "the good one")
+    user.until(lambda: all(each["outcome"] for each in user.report()["certificates"]), "a first check of each")
+    user.check()
+    before = user.footprint()
+    user.check()
+    for _ in range(2):
+        checked = user.entry("own.acme.io")["last_checked_at"]
+        user.until(lambda checked=checked: user.entry("own.acme.io")["last_checked_at"] != checked, "a timer's check")  # type: ignore[misc]
+    after = user.footprint()
+    assert (after.generation, after.last_reload_at, after.master) == (
+        before.generation,
+        before.last_reload_at,
+        before.master,
+    )
+    assert after.newest_worker == before.newest_worker, "NGINX was reloaded"
