@@ -22,6 +22,7 @@ from entrypoint.demo.standin import Credential, StandInCertMgr
 from entrypoint.edges import certmgr
 from tests.faults import rig
 
+CLOSED = rig.free_ports(1)[0]  # nobody listens there
 WWW = "www.acme.io"
 TYPES = (KeyType.RSA, KeyType.ECDSA)
 
@@ -195,7 +196,7 @@ def test_right_chain_by_someone_else(www: dict[KeyType, Credential], key_type: K
 
 def test_connection_refused() -> None:
     """A port on which nobody listens is unreachable, with a hint."""
-    problem = _refusal(("127.0.0.1", rig.free_ports(1)[0]))
+    problem = _refusal(("127.0.0.1", CLOSED))
     assert problem.outcome is Outcome.UNREACHABLE
     assert "refused" in problem.detail
     assert "CERTMGR_HOST" in problem.hint
@@ -276,10 +277,9 @@ def test_old_protocol() -> None:
 
 def test_many_at_once(default: Credential, www: dict[KeyType, Credential]) -> None:
     """Fetches run side by side, good and bad ones, and none disturbs another."""
-    closed = rig.free_ports(1)[0]
 
     async def together(port: int) -> list[object]:
-        ports = [port, closed] * 25
+        ports = [port, CLOSED] * 25
         fetches = [certmgr.fetch("127.0.0.1", each, WWW, KeyType.RSA, 60) for each in ports]
         return list(await asyncio.gather(*fetches, return_exceptions=True))
 
