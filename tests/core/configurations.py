@@ -59,7 +59,7 @@ _WHITE = [" ", "  ", "\t", "\n", "\r\n", " \n\n   "]
 _REMARKS = [" # a; b { }\n", "\n# it's \"one\r\n", " #\n", "\t#\\\n"]
 _BETWEEN = st.sampled_from([*_WHITE, *_WHITE, *_REMARKS])
 _MAYBE = st.just("") | _BETWEEN
-_APART = st.just("") | _BETWEEN | st.sampled_from(["#a\n", "#server {\r\n"])
+APART = st.just("") | _BETWEEN | st.sampled_from(["#a\n", "#server {\r\n"])
 
 
 def _pairs(one: st.SearchStrategy[str], other: st.SearchStrategy[str], most: int) -> st.SearchStrategy[str]:
@@ -75,7 +75,7 @@ _SIMPLE = _all(st.sampled_from(["listen", "set", "a", '"a name"']), _pairs(_BETW
 
 def _blocks(inside: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     head = _all(st.sampled_from(["server", "map", "'a block'"]), _pairs(_BETWEEN, WORDS, 2), _BETWEEN)
-    return _all(head, st.just("{"), _pairs(_APART, inside, 3), _APART, st.just("}"))
+    return _all(head, st.just("{"), _pairs(APART, inside, 3), APART, st.just("}"))
 
 
 _DIRECTIVES = _SIMPLE | _blocks(_SIMPLE | _blocks(_SIMPLE))
@@ -86,7 +86,7 @@ def _with_crlf(text: str) -> str:
 
 
 # Whole texts, many with several directives on a line, and with or without a line end behind the last one.
-_MIXED = _all(_pairs(_APART, _DIRECTIVES, 4), _APART)
+_MIXED = _all(_pairs(APART, _DIRECTIVES, 4), APART)
 CRLF_TEXTS = _MIXED.map(_with_crlf)
 TEXTS = _MIXED | CRLF_TEXTS
 
