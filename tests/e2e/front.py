@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
@@ -205,6 +205,16 @@ class Front(Stage):
         status = self.process.wait(PATIENCE)
         self.process = None
         return status
+
+
+def holding(folder: Path, *texts: bytes) -> list[Path]:
+    """Files below a folder that hold one of the texts. Those that go away meanwhile, as status files do, hold none."""
+    found = []
+    for path in filter(Path.is_file, folder.rglob("*")):
+        with suppress(FileNotFoundError):
+            data = path.read_bytes()
+            found += [path] if any(text in data for text in texts) else []
+    return found
 
 
 def credential(issued: Issued) -> Credential:

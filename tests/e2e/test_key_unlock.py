@@ -12,7 +12,7 @@ import pytest
 from entrypoint.demo.pki import encrypted_pem
 from entrypoint.demo.stage import NAME, fingerprint
 
-from .front import Front
+from .front import Front, holding
 
 pytestmark = [
     pytest.mark.xdist_group("e2e-unlock"),
@@ -39,8 +39,8 @@ def front(run_dir: Path) -> Iterator[Front]:
 
 def _plain_keys(folder: Path) -> list[str]:
     """Files below a folder that hold a private key which is not encrypted."""
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    return [str(path.relative_to(folder)) for path in files if b"BEGIN PRIVATE KEY" in path.read_bytes()]
+    found = holding(folder, b"BEGIN PRIVATE KEY")
+    return [str(path.relative_to(folder)) for path in found if not path.is_symlink()]
 
 
 def test_keys_are_decrypted_in_memory_only(front: Front, run_dir: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -12,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from entrypoint.core.model import KeyType
 from entrypoint.demo.pki import Authority, encrypted_pem, plain_pem
 
-from .front import PASSWORD, Front, processes_with
+from .front import PASSWORD, Front, holding, processes_with
 
 pytestmark = pytest.mark.xdist_group("e2e-secrecy")
 
@@ -33,37 +32,27 @@ def front() -> Iterator[Front]:
         yield front
 
 
-def _files(folder: Path) -> list[Path]:
-    found = [path for path in folder.rglob("*") if path.is_file()]
-    assert found
-    return found
-
-
-def _holding(folder: Path, *secrets: bytes) -> list[Path]:
-    return [path for path in _files(folder) if any(secret in path.read_bytes() for secret in secrets)]
-
-
 def test_no_plain_key_is_on_disk(front: Front) -> None:
     """Neither as PEM nor as DER, below the state folder or the run folder; encrypted, it is there."""
     plain = [front.issued.key.private_bytes(Encoding.DER, form, NoEncryption()) for form in FORMS]
     body = plain_pem(front.issued.key).splitlines()[1]
     for folder in (front.folder / "state", front.folder / "run"):
-        assert not _holding(folder, b"BEGIN PRIVATE KEY", *plain, body)
-        traditional = _holding(folder, b"BEGIN RSA PRIVATE KEY")
+        assert not holding(folder, b"BEGIN PRIVATE KEY", *plain, body)
+        traditional = holding(folder, b"BEGIN RSA PRIVATE KEY")
         assert all(b"Proc-Type: 4,ENCRYPTED" in path.read_bytes() for path in traditional)
-    assert _holding(front.folder / "state", b"BEGIN ENCRYPTED PRIVATE KEY")
+    assert holding(front.folder / "state", b"BEGIN ENCRYPTED PRIVATE KEY")
 
 
 def test_passwords_stay_in_files_of_the_run_folder(front: Front) -> None:
     """None below the state folder, in the log, in any process's arguments or environment; in the run folder only
     its owner can read them."""
-    assert not _holding(front.folder / "state", PASSWORD)
+    assert not holding(front.folder / "state", PASSWORD)
     assert PASSWORD.decode() not in front.log()
     assert front.log()
     processes = processes_with(str(front.folder))
     assert len(processes) >= 4  # supervisord, the agent, NGINX's master and its worker
     assert not processes_with(PASSWORD.decode())
-    found = _holding(front.folder / "run", PASSWORD)
+    found = holding(front.folder / "run", PASSWORD)
     assert found
     for path in found:
         assert path.stat().st_mode & 0o077 == 0
@@ -72,7 +61,7 @@ def test_passwords_stay_in_files_of_the_run_folder(front: Front) -> None:
 
 def test_nobody_else_can_read_a_key(front: Front) -> None:
     """Keys in generations, and their folders, belong to their owner alone."""
-    keys = [path for path in _files(front.folder / "state") if b"PRIVATE KEY" in path.read_bytes()]
+    keys = holding(front.folder / "state", b"PRIVATE KEY")
     assert keys
     assert all(path.stat().st_mode & 0o077 == 0 for path in keys)
     assert all(path.parent.stat().st_mode & 0o077 == 0 for path in keys)
@@ -82,9 +71,9 @@ def test_no_password_is_left_after_the_end() -> None:
     """A stop takes the password files out of the run folder."""
     with Front() as front:
         front.serve()
-        assert _holding(front.folder / "run", PASSWORD)
+        assert holding(front.folder / "run", PASSWORD)
         assert front.stop() == 0
-        assert not _holding(front.folder / "run", PASSWORD)
+        assert not holding(front.folder / "run", PASSWORD)
 
 
 def test_the_chain_is_put_in_order(front: Front) -> None:
