@@ -40,6 +40,7 @@ _CAP_SETPCAP = 8  # capabilities(7)
 _KEPT = "+dac_override,+net_bind_service,+chown"
 _GROUP_POLLS, _GROUP_POLL = 100, 0.01  # seconds: killed processes are gone at once, or hang in the kernel
 _libc = ctypes.CDLL(None)
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _CONFIG = """\
 [supervisord]
 nodaemon=true
@@ -177,12 +178,23 @@ class _Log:
 
 
 class _Process(Subprocess):  # type: ignore[misc]
+    def spawn(self) -> Any:
+        # Between fork and exec a child would take a signal to end for its parent's, and lose it: it waits.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        try:
+            return super().spawn()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
     def finish(self, pid: int, status: int) -> None:
         super().finish(pid, status)
         _end_group(pid)
         self.config.options.wakeup.wake()
 
     def _prepare_child_fds(self) -> None:
+        for number in _ENDING:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.closerange(3, self.config.options.minfds)

@@ -16,12 +16,15 @@ from entrypoint.edges.rpc import Supervisord
 from tests.faults import rig
 
 RUN = """
-import pathlib, sys
+import pathlib, sys, time
 from entrypoint import log
 from entrypoint.edges import supervisor
 log.setup("text", "info")
 run_dir, nginx, config, agent = sys.argv[1:]
 command = [nginx, "-e", "stderr", "-c", config]
+if (pathlib.Path(run_dir) / "slow").exists():
+    real = supervisor._Process._prepare_child_fds
+    supervisor._Process._prepare_child_fds = lambda process: (time.sleep(0.5), real(process))
 path = supervisor.write_config(pathlib.Path(run_dir), command, [sys.executable, agent, run_dir])
 sys.exit(supervisor.run(path))
 """
@@ -184,6 +187,16 @@ def test_stop(running: Running, number: signal.Signals) -> None:
     assert _gone(processes)
     assert not rig.accepts(running.port)
     assert "gracefully shutting down" in running.text("err")  # NGINX lets requests in flight end
+
+
+def test_stop_before_the_children_run(running: Running) -> None:
+    """A stop that comes between a child's fork and its exec is not lost: NGINX would wait for a day."""
+    (running.folder / "slow").touch()
+    process = psutil.Process(running.start().pid)
+    rig.wait_for("both children", lambda: len(process.children()) == 2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(4) == 0  # an agent that heard nothing is killed after five
+    assert running.notes() == []
 
 
 def test_agent_crashes(running: Running) -> None:

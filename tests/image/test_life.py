@@ -91,7 +91,7 @@ def test_a_stop_in_the_first_moments(lab: Lab, moment: float) -> None:
         time.sleep(moment)
         status, seconds = front.stop()
         assert status == 0
-        assert seconds < 5
+        assert seconds < 5, front.log()
 
 
 def test_hup_checks_now(lab: Lab) -> None:
