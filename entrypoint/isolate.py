@@ -84,11 +84,7 @@ def _copies(generation: Path) -> re.Pattern[str]:
 
 def _places(plan: Plan, source: Source, generation: Path, message: str) -> Iterator[tuple[str, int]]:
     """The user's files and lines that a message is about: named in it, or holding a path or a port that is."""
-    named = [
-        place
-        for match in _copies(generation).finditer(message)
-        if (place := plan.origin(match["path"], int(match["line"])))
-    ]
+    named = [place for match in _copies(generation).finditer(message) for place in _named(plan, match)]
     yield from named
     if named:
         return
@@ -99,6 +95,15 @@ def _places(plan: Plan, source: Source, generation: Path, message: str) -> Itera
                 yield file, directive.line
     if bind := _BIND.search(message):
         yield from _listening(source.configuration.servers, int(bind["port"]))
+
+
+def _named(plan: Plan, match: re.Match[str]) -> Iterator[tuple[str, int]]:
+    """What a line of the copies stands for: the user's, and, where a stand-in is refused, the servers it is for."""
+    path, line = match["path"], int(match["line"])
+    if place := plan.origin(path, line):
+        yield place
+    for server in plan.neighbours(path, line):
+        yield server.block.file, server.block.directive.line
 
 
 def _files(directive: Directive, prefix: str) -> Iterator[str]:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from entrypoint.core.configuration import Source
-from entrypoint.core.edit import CommentOut, Rendered, Replace, one_line, quote, render
+from entrypoint.core.edit import CommentOut, Rendered, Replace, quote, render
 from entrypoint.core.gate import Gates, blocked_servers, lost_listeners, refused_blocks
 from entrypoint.core.listen import Listener
 from entrypoint.core.paths import folder, full_name
-from entrypoint.core.servers import Server, unsaid
+from entrypoint.core.servers import Server
+from entrypoint.core.stand_in import StandIn, at_line, stand_ins
 from entrypoint.core.tree import Place, Setting
 from entrypoint.core.wanted import identity
 
@@ -24,8 +25,8 @@ Edit = Replace | CommentOut
 _FOLDER = "source"
 _OURS = ("daemon", "master_process", "pid")
 _STAND_INS = "stand-ins-{}.conf"
-_REFUSAL = {"http": "503", "stream": '""'}
 _MOST_COPIES = 2048
+_UNTAKEN = "no server that runs takes it"
 _SET_BY_US = "certfront sets it"
 
 
@@ -45,9 +46,17 @@ class Copy:
 
     texts: Mapping[str, str]
     origins: Mapping[str, tuple[str, Rendered]] = field(repr=False)
+    stand_ins: Mapping[str, tuple[StandIn, ...]] = field(default_factory=dict, repr=False)
+
+    def neighbours(self, path: str, line: int) -> tuple[Server, ...]:
+        """The servers that a stand-in is for, by a line of it."""
+        found = at_line(self.stand_ins.get(path, ()), line)
+        return found.neighbours if found else ()
 
     def origin(self, path: str, line: int) -> Place | None:
         """The user's file and line that a line of a copy comes from; None for a file that is certfront's own."""
+        if stand_in := at_line(self.stand_ins.get(path, ()), line):
+            return stand_in.listen.file, stand_in.listen.directive.line
         if path not in self.origins:
             return None
         file, rendered = self.origins[path]
@@ -74,7 +83,7 @@ class Copier:
         self.prefix = folder(source.root)
         self.gone = blocked_servers(source, blocked, gates)
         self.lost: list[tuple[Server, Listener]] = []
-        self.staying: list[tuple[str, Listener]] = []
+        self.staying: list[tuple[Server, Listener]] = []
         self.edits: dict[str, dict[tuple[int, int, bool], Edit]] = {}
 
     def copy(self, *, http: str, main: str, keep_user: bool) -> Copy:
@@ -83,12 +92,13 @@ class Copier:
         self._faults()
         self._main(keep_user=keep_user)
         self._paths()
-        stand_ins = self._stand_ins()
-        self._put_in(http, main, stand_ins)
+        found = stand_ins(self.source, self.staying, self.lost)
+        self._put_in(http, main, found)
         rendered = {file: self._rendered(file) for file in self.configuration.files}
         texts = {self.path(file): copy.text for file, copy in rendered.items()}
-        texts |= {_STAND_INS.format(context): text for context, text in stand_ins.items()}
-        return Copy(texts, {self.path(file): (file, copy) for file, copy in rendered.items()})
+        texts |= {_STAND_INS.format(context): "".join(each.text for each in some) for context, some in found.items()}
+        origins = {self.path(file): (file, copy) for file, copy in rendered.items()}
+        return Copy(texts, origins, {_STAND_INS.format(context): some for context, some in found.items()})
 
     def path(self, file: str) -> str:
         """Where a file's copy lies in the generation."""
@@ -112,13 +122,25 @@ class Copier:
         for server in self.configuration.servers:
             lost = lost_listeners(server, self.gone, self.gates)
             self.lost += [(server, listener) for listener in lost]
-            self.staying += [(server.context, listener) for listener in server.listeners if listener not in lost]
+            self.staying += [(server, listener) for listener in server.listeners if listener not in lost]
             if server.place in self.gone and len(lost) == len(server.listeners):
                 self._out(server.block, self.gone[server.place])
             else:
                 self._without(server, lost)
         for block in refused_blocks(self.configuration, self.gates):
             self._out(block, self.gates.servers[block.place])
+        self._outer_certificates()
+
+    def _outer_certificates(self) -> None:
+        """One outside of servers that no TLS server which runs takes goes: NGINX would load it for ours as well."""
+        servers = self.configuration.servers
+        running = (server for server in servers if server.tls and server.place not in self.gone)
+        taken = {pair.certificate.place for server in running for pair in server.pairs}
+        reasons = {pair.certificate.place: self.blocked.get(identity(pair)) for each in servers for pair in each.pairs}
+        for context in ("http", "stream"):
+            certificates = self.configuration.levels[context].get("ssl_certificate", ())
+            for certificate in () if any(each.place in taken for each in certificates) else certificates:
+                self._out(certificate, reasons.get(certificate.place) or _UNTAKEN)
 
     def _without(self, server: Server, lost: Iterable[Listener]) -> None:
         for listener in lost:
@@ -134,6 +156,8 @@ class Copier:
                 self._word(pair.certificate, found.chain_file)
                 self._word(pair.key, found.key_file)
                 passwords = passwords or found.password_file
+                if pair.inherited and found.password_file:
+                    self._outer_password_file(server.context, found.password_file)
             elif reason := self.blocked.get(identity(pair)):
                 self._out(pair.certificate, reason)
                 self._out(pair.key, reason)
@@ -147,9 +171,19 @@ class Copier:
     def _password_file(self, server: Server, path: str) -> None:
         if server.password_file:
             self._word(server.password_file, path)
-        elif server.block.directive.inside:
+        elif server.block.directive.inside and not server.pairs[0].inherited:
             start = server.block.directive.inside[0]
             self._edit(server.block.file, Replace(start, start, f" ssl_password_file {quote(path)};"))
+
+    def _outer_password_file(self, context: str, path: str) -> None:
+        """Outside of servers, for all that NGINX loads the pair for, ours among them."""
+        level = self.configuration.levels[context]
+        if known := level.get("ssl_password_file"):
+            self._word(known[0], path)
+        else:
+            first = level["ssl_certificate"][0]
+            start = first.directive.start
+            self._edit(first.file, Replace(start, start, f"ssl_password_file {quote(path)}; "))
 
     def _faults(self) -> None:
         """An include that leads nowhere is commented out; within a server, the server is."""
@@ -174,27 +208,8 @@ class Copier:
                 if full != value:
                     self._edit(file, Replace(path.word.start, path.word.end, quote(full)))
 
-    def _stand_ins(self) -> dict[str, str]:
-        """By context, servers that say for their sockets what those that do not run said, and refuse all visitors."""
-        found: dict[str, str] = {}
-        for number, (server, setting) in enumerate(unsaid(self.staying, self.lost), 1):
-            text = self._stand_in(server, setting, f"certfront-{number}.invalid")
-            found[server.context] = found.get(server.context, "") + text
-        return found
-
-    def _stand_in(self, server: Server, setting: Setting, name: str) -> str:
-        tls = any(listener.tls for listener in server.listeners if listener.setting == setting)
-        lines = [
-            f"listen {self.source.texts[setting.file][setting.words[0].start : setting.words[-1].end]};",
-            f"server_name {name};",
-            *(["ssl_reject_handshake on;"] if tls else []),
-            f"return {_REFUSAL[server.context]};",
-        ]
-        place = one_line(f"{server.block.file}:{server.block.directive.line}")
-        return "\n    ".join([f"# In place of {place}, which is commented out.\nserver {{", *lines]) + "\n}\n"
-
-    def _put_in(self, http: str, main: str, stand_ins: Iterable[str]) -> None:
-        added = {context: f"    include {_STAND_INS.format(context)};\n" for context in stand_ins}
+    def _put_in(self, http: str, main: str, contexts: Iterable[str]) -> None:
+        added = {context: f"    include {_STAND_INS.format(context)};\n" for context in contexts}
         added["http"] = http + added.get("http", "")
         for context, text in added.items():
             if end := self.configuration.ends.get(context):

@@ -81,4 +81,5 @@ def path_word(directive: Directive, *, data: bool = False) -> Word | None:
     if directive.name.endswith("ssl_conf_command") and not _CONF_PATHS.fullmatch(directive.args[0].value):
         return None
     word = directive.args[position]
-    return word if word.value and not _NO_PATH.match(word.value) else None
+    literal = directive.name == "include"  # NGINX knows no variables there
+    return word if word.value and (literal or not _NO_PATH.match(word.value)) else None

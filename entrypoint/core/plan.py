@@ -16,6 +16,7 @@ from entrypoint.core.edit import without_marks
 from entrypoint.core.gate import Gates, blocked_servers, commented_out
 from entrypoint.core.options import Settings
 from entrypoint.core.pem import is_encrypted
+from entrypoint.core.servers import Server
 from entrypoint.core.site import Around, Facts, Site, around, http_additions, main_additions
 from entrypoint.core.tree import Place
 from entrypoint.core.wanted import Wanted, built_in, cared_for, of_servers
@@ -107,6 +108,10 @@ class Plan:
     def origin(self, path: str, line: int) -> tuple[str, int] | None:
         """The user's file and line that a line of the generation's file at ``path`` comes from."""
         return self._copy.origin(path, line) if self._copy else None
+
+    def neighbours(self, path: str, line: int) -> tuple[Server, ...]:
+        """The servers that a stand-in is for, by a line of it."""
+        return self._copy.neighbours(path, line) if self._copy else ()
 
     def differences(self) -> Iterator[str]:
         """What differs between the user's files and the copies that run, as lines of a unified diff."""

@@ -147,24 +147,3 @@ def defaults(servers: Iterable[Server]) -> Mapping[tuple[str, Socket], Server]:
             if listener.default_server:
                 said.add(socket)
     return found
-
-
-def unsaid(
-    staying: Iterable[tuple[str, Listener]], lost: Iterable[tuple[Server, Listener]]
-) -> tuple[tuple[Server, Setting], ...]:
-    """The lost ``listen`` lines that said something for a socket which nobody who stays on it says, by context.
-
-    Whether a socket speaks TLS, HTTP/2 or the PROXY protocol, its options, and who answers where no name fits is said
-    by one server and holds for all: without it they would go on in plain text, or no longer by IPv4.
-    """
-    said: dict[tuple[str, Socket], frozenset[str]] = {}
-    for context, listener in staying:
-        key = context, listener.socket
-        said[key] = said.get(key, frozenset()) | listener.said
-    found: dict[Place, tuple[Server, Setting]] = {}
-    for server, listener in lost:
-        key = server.context, listener.socket
-        if key in said and listener.setting and not listener.said <= said[key]:
-            said[key] |= listener.said
-            found.setdefault(listener.setting.place, (server, listener.setting))
-    return tuple(found.values())

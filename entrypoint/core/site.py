@@ -175,6 +175,7 @@ def _values(
         return fill(templates[f"templates/{name}.conf"], values)
 
     challenges = settings.acme_challenge != "off" and settings.acme_challenge_target
+    values |= _not_inherited(user)
     values["log_format"] = filled(f"log-{settings.log_format}")
     values["acme_challenge"] = filled(f"challenge-{settings.acme_challenge}") if challenges else ""
     values["site_hsts"] = "include snippets/hsts.conf;" if settings.hsts else ""
@@ -188,6 +189,15 @@ def _values(
         values["pending_page"] = _quoted(templates["pages/pending.html"])
         values["http_body"] = filled("site-pending")
     return values
+
+
+def _not_inherited(user: Around) -> dict[str, str]:
+    """What the user's ``http`` block must not impose on our servers, though NGINX lets them inherit it."""
+    off = "ssl_verify_client off;" if "ssl_verify_client" in user.http else ""
+    access = ["auth_basic off;"] if "auth_basic" in user.http else []
+    access += ["allow all;"] if not {"allow", "deny"}.isdisjoint(user.http) else []
+    trusts = not {"ssl_client_certificate", "ssl_trusted_certificate"}.isdisjoint(user.http)
+    return {"no_client_certificates": off, "site_client_certificates": "" if trusts else off, "open": "\n".join(access)}
 
 
 def _quoted(page: str) -> str:

@@ -9,7 +9,8 @@ import pytest
 
 from entrypoint.core.configuration import Configuration, read
 from entrypoint.core.edit import Replace, render
-from entrypoint.core.servers import Server, unsaid
+from entrypoint.core.servers import Server
+from entrypoint.core.stand_in import unsaid
 from entrypoint.core.syntax import line_at
 from tests.core.configurations import ROOT, ask_nginx, load
 
@@ -334,7 +335,7 @@ def test_defaults() -> None:
 def _unsaid(configuration: Configuration, *gone: int) -> list[tuple[tuple[str, ...], str]]:
     """What nobody says any more when the servers with these numbers are gone: their names and the line."""
     servers = list(enumerate(configuration.servers))
-    staying = [(server.context, socket) for n, server in servers if n not in gone for socket in server.listeners]
+    staying = [(server, socket) for n, server in servers if n not in gone for socket in server.listeners]
     lost = [(server, socket) for n, server in servers if n in gone for socket in server.listeners]
     return [(server.names, " ".join(word.value for word in line.words)) for server, line in unsaid(staying, lost)]
 

@@ -154,3 +154,43 @@ def test_without_the_default_servers_pair() -> None:
     gone = blocked_servers(what, {A: "no key"}, Gates())
     assert set(gone.values()) == {"no key"}
     assert [server.names for server in what.configuration.servers if server.place in gone] == [(), ("b",)]
+
+
+def test_a_pair_of_http_that_nobody_takes() -> None:
+    """It goes even where no server is left that inherits it: NGINX would load it for certfront's own servers."""
+    tls, own = (
+        "server { listen 443 ssl; }",
+        "server { listen 444 ssl; ssl_certificate b.crt; ssl_certificate_key b.key; }",
+    )
+    usable = {"/etc/nginx/b.crt /etc/nginx/b.key": Pair("b", "b.crt", "b.key")}
+    text = copied(source(f"http {{ {PAIR} {tls} {own} }}"), pairs=usable, blocked={A: "no key"}).texts["nginx.conf"]
+    assert names(text)[:4] == ["http", "ssl_certificate_key /etc/nginx/a.key", "server", "listen 444 ssl"]
+    text = copied(source(f"http {{ {PAIR} {own} }}"), pairs=usable).texts["nginx.conf"]
+    assert "no server that runs takes it" in text
+    text = copied(source(f"http {{ {PAIR} {tls} {own} }}"), pairs={**usable, A: USABLE}).texts["nginx.conf"]
+    assert "ssl_certificate certs/a/chain-1.pem" in names(text)
+
+
+def test_a_password_for_a_pair_of_http() -> None:
+    """It is named where the pair is, once, for all servers that NGINX loads the pair for."""
+    two = PAIR + " ssl_certificate b.crt; ssl_certificate_key b.key;"
+    usable = {A: USABLE, "/etc/nginx/b.crt /etc/nginx/b.key": Pair("b", "b.crt", "b.key", "/run/pw.txt")}
+    tls = "server { listen 443 ssl; }"
+    text = copied(source(f"http {{ {two} {tls} {tls} }}"), pairs=usable).texts["nginx.conf"]
+    assert names(text)[:2] == ["http", "ssl_password_file /run/pw.txt"]
+    assert text.count("ssl_password_file") == 1
+    text = copied(source(f"http {{ ssl_password_file own.txt; {PAIR} {tls} }}"), pairs=usable).texts["nginx.conf"]
+    assert names(text)[:2] == ["http", "ssl_password_file /run/pw.txt"]
+    assert text.count("ssl_password_file") == 1
+
+
+def test_a_stand_in_leads_back() -> None:
+    """A line of a stand-in leads to the user's `listen`, and to the servers that it is there for."""
+    others = "server { listen 8080; server_name b; }\nserver { listen 81; server_name c; }"
+    what = source(f"http {{ server {{\nlisten 8080 bogus default_server;\n}}\n{others} }}")
+    copy = copied(what, servers={what.configuration.servers[0].place: "refused"})
+    lines = copy.texts["stand-ins-http.conf"].splitlines()
+    line = lines.index("    listen 8080 bogus default_server;") + 1
+    assert copy.origin("stand-ins-http.conf", line) == (ROOT, 2)
+    assert [server.names for server in copy.neighbours("stand-ins-http.conf", line)] == [("b",)]
+    assert copy.neighbours("nginx.conf", 1) == ()

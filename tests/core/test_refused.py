@@ -64,3 +64,16 @@ def test_a_path_that_ends_as_another(tmp_path: Path) -> None:
         for name in ("a.pem", "b-a.pem")
     )
     assert _isolated(tmp_path, f"events {{ }}\nhttp {{\n{one}\n{other}\n}}\n") == ["4"]
+
+
+def test_a_listen_line_that_others_need(tmp_path: Path) -> None:
+    """Nobody can say for a socket what NGINX refuses: with the server that does go those on the same one, no others."""
+    bad = "server {\nlisten 8080 bogus default_server;\n}"
+    text = f"events {{ }}\nhttp {{\n{bad}\n{_GOOD}\n{_GOOD.replace('8080', '8081')}\n}}\n"
+    assert _isolated(tmp_path, text) == ["3", "6"]
+
+
+def test_a_file_whose_name_begins_with_a_dollar(tmp_path: Path) -> None:
+    """NGINX knows no variables in an include: it is a file like any other."""
+    (tmp_path / "$x.conf").write_text("return 204;\n")
+    assert _isolated(tmp_path, "events { }\nhttp {\nserver { listen 8080; include $x.conf; }\n}\n") == []

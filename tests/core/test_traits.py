@@ -33,7 +33,7 @@ _CA = pki.root()
 _LEAF = pki.issue(rig.NAME, _CA, names=[rig.NAME], key=pki.ec_key(44))
 _USABLE = rig.usable(_LEAF, _CA)
 _PAIR = {"ssl_certificate": "certs/chain.pem", "ssl_certificate_key": "certs/key.pem"}
-_CLIENT = ("proxy_ssl_certificate", "proxy_ssl_certificate_key")
+_CLIENT = ("proxy_ssl_certificate", "proxy_ssl_certificate_key", "ssl_client_certificate")
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,15 @@ _TRAITS = (
         "refused",
         ("http - | 8443 tls", "http in.acme.io | 8443 tls | in.crt in.key", "http in.acme.io | 8080"),
         ("http - | 8443 tls", "http in.acme.io | 8080"),
+    ),
+    Trait(
+        "outside",
+        (
+            "stream - | 9443 tls | all.crt all.key",
+            "http in.acme.io | 8443 tls | all.crt all.key",
+            "http own.acme.io | 8443 tls | own.crt own.key",
+        ),
+        (),
     ),
     Trait(
         "lua",

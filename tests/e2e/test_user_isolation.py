@@ -15,7 +15,7 @@ from entrypoint.core.model import KeyType
 from entrypoint.demo.pki import cached_key, certificate_pem, encrypted_pem
 
 from .front import PASSWORD
-from .user import SERVER, User
+from .user import ROOT, SERVER, User
 
 pytestmark = pytest.mark.xdist_group("e2e-user-isolation")
 
@@ -204,3 +204,38 @@ def test_once_it_is_settled_nothing_happens(user: User, text: str, own: bool) ->
         before.master,
     )
     assert after.newest_worker == before.newest_worker, "NGINX was reloaded"
+
+
+def test_a_pair_of_http(user: User) -> None:
+    """A pair that all servers inherit, its key encrypted, and no word of the password: pending, then served."""
+    name = "own.acme.io"
+    pair = f"    ssl_certificate {name}.crt; ssl_certificate_key {name}.key;\n"
+    user.put_file("nginx.conf", ROOT.replace("    ssl_password_file ssl_pw.txt;\n", pair))
+    issued = user.site(name)
+    user.put_file(
+        "conf.d/own.acme.io.conf", f"server {{{{ listen {{https}} ssl; server_name {name}; return 204; }}}}\n"
+    )
+    user.start()
+    user.until(user.plain, "the plain server")
+    user.until(lambda: user.entry(name).get("outcome") == "wrong-name", "the reason")
+    user.give(issued, name)
+    user.until(lambda: user.entry(name)["state"] == "serving", "the proof")
+    assert user.serves(issued, name)
+    assert user.plain()
+    user.tested()
+
+
+def test_what_http_imposes_on_all(user: User) -> None:
+    """Access rules and client certificates for the user's servers leave the status port and the checks of it alone."""
+    name = "own.acme.io"
+    rules = 'deny all; auth_basic "staff"; auth_basic_user_file none; ssl_verify_client on;\n'
+    user.put_file("nginx.conf", ROOT.replace("    access_log", f"    {rules}    access_log"))
+    (user.etc / "ca.pem").write_bytes(certificate_pem(user.authority.issue("ca").chain[-1]))
+    user.site(name, own=True)
+    user.put_file(
+        f"conf.d/{name}.conf", SERVER.replace("    return", "    ssl_client_certificate ca.pem;\n    return"), name=name
+    )
+    user.start()
+    user.until(lambda: user.entry(name).get("state") == "serving", "the proof")
+    assert user.http("/healthz", user.status_port)[0] == 200
+    assert user.commented_out() == {}
