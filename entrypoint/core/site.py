@@ -194,7 +194,7 @@ def _values(
 def _not_inherited(user: Around) -> dict[str, str]:
     """What the user's ``http`` block must not impose on our servers, though NGINX lets them inherit it."""
     off = "ssl_verify_client off;" if "ssl_verify_client" in user.http else ""
-    access = ["auth_basic off;"] if "auth_basic" in user.http else []
+    access = [f"{name} off;" for name in ("auth_basic", "auth_request") if name in user.http]
     access += ["allow all;"] if not {"allow", "deny"}.isdisjoint(user.http) else []
     trusts = not {"ssl_client_certificate", "ssl_trusted_certificate"}.isdisjoint(user.http)
     return {"no_client_certificates": off, "site_client_certificates": "" if trusts else off, "open": "\n".join(access)}

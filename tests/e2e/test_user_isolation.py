@@ -228,7 +228,7 @@ def test_a_pair_of_http(user: User) -> None:
 def test_what_http_imposes_on_all(user: User) -> None:
     """Access rules and client certificates for the user's servers leave the status port and the checks of it alone."""
     name = "own.acme.io"
-    rules = 'deny all; auth_basic "staff"; auth_basic_user_file none; ssl_verify_client on;\n'
+    rules = 'deny all; auth_basic "staff"; auth_basic_user_file none; auth_request /none; ssl_verify_client on;\n'
     user.put_file("nginx.conf", ROOT.replace("    access_log", f"    {rules}    access_log"))
     (user.etc / "ca.pem").write_bytes(certificate_pem(user.authority.issue("ca").chain[-1]))
     user.site(name, own=True)
