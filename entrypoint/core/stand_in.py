@@ -31,9 +31,10 @@ def stand_ins(source: Source, staying: Listening, lost: Listening) -> Mapping[st
     for number, (server, setting) in enumerate(unsaid(staying, lost), 1):
         sockets = {listener.socket for listener in server.listeners if listener.setting == setting}
         same = (other for other, each in staying if other.context == server.context and each.socket in sockets)
-        text = _text(source, server, setting, f"certfront-{number}.invalid")
-        stand_in = StandIn(text, setting, tuple({other.place: other for other in same}.values()))
-        found[server.context] = (*found.get(server.context, ()), stand_in)
+        if server.context in _REFUSAL:  # in `mail` no two servers share a socket
+            text = _text(source, server, setting, f"certfront-{number}.invalid")
+            stand_in = StandIn(text, setting, tuple({other.place: other for other in same}.values()))
+            found[server.context] = (*found.get(server.context, ()), stand_in)
     return found
 
 

@@ -194,3 +194,13 @@ def test_a_stand_in_leads_back() -> None:
     assert copy.origin("stand-ins-http.conf", line) == (ROOT, 2)
     assert [server.names for server in copy.neighbours("stand-ins-http.conf", line)] == [("b",)]
     assert copy.neighbours("nginx.conf", 1) == ()
+
+
+def test_servers_of_mail_on_one_socket() -> None:
+    """NGINX refuses them: there is no stand-in, and nothing breaks."""
+    other = "server { listen 25 ssl; ssl_certificate b.crt; ssl_certificate_key b.key; }"
+    usable = {"/etc/nginx/b.crt /etc/nginx/b.key": Pair("b", "b.crt", "b.key")}
+    text = f"mail {{ server {{ listen 25 ssl backlog=9; {PAIR} }} {other} }}"
+    copy = copied(source(text), pairs=usable, blocked={A: "-"})
+    assert names(copy.texts["nginx.conf"])[:3] == ["mail", "server", "listen 25 ssl"]
+    assert copy.stand_ins == {}
