@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,8 @@ class Generations:
             for name, data in content.items():
                 _place(_made(folders, name), name, data, before, sync=not many)
             for name in {*carried} - content.keys() if before else ():
-                os.link(f"{before}/{name}", _made(folders, name))
+                with suppress(FileNotFoundError):  # somebody has damaged what runs: all the more is a new one needed
+                    os.link(f"{before}/{name}", _made(folders, name))
             _sync_file_system(staging) if many else _sync_tree(staging)
             staging.rename(self.folder / str(number))
             _sync(self.folder)

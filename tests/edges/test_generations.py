@@ -99,6 +99,15 @@ def test_hard_links(generations: Generations) -> None:
     assert (after / "certs/www/chain-2.pem").stat().st_nlink == 1
 
 
+def test_carried_files(generations: Generations) -> None:
+    """Files of the current generation come along where they are asked for, but for what somebody has removed."""
+    _live(generations)
+    gone = "certs/www/gone.pem"
+    after = generations.stage(2, {"nginx.conf": b""}, {}, ["certs/www/key-1.pem", gone]).path
+    assert (after / "certs/www/key-1.pem").samefile(generations.folder / "1/certs/www/key-1.pem")
+    assert not (after / gone).exists()
+
+
 def test_same_name_other_content(generations: Generations) -> None:
     """A name alone makes no link: other content is written anew, and the old generation keeps its own."""
     _live(generations)
