@@ -15,7 +15,7 @@ import signal
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +30,7 @@ from entrypoint.demo.stage import fingerprint
 from tests.e2e.front import Front
 
 # After a reload the old workers answer for a while; what they still present must not be taken for the next one.
-_SETTLED = 0.5  # seconds
+SETTLED = 0.5  # seconds
 _IN_A_ROW = 15  # handshakes
 _BUDGET = 1.3
 
@@ -82,7 +82,7 @@ def _renewal(front: Front) -> Renewal:
     before, wanted = front.generation(), fingerprint(front.renew())
     verified = front.folder / "state" / "verified"
     probes.fingerprint(front.certmgr.address[1])  # the stand-in prepares a certificate when it is first asked for it
-    time.sleep(_SETTLED)
+    time.sleep(SETTLED)
     asked = len(front.certmgr.log)
     with ThreadPoolExecutor(1) as pool:
         told = pool.submit(_check, front)
@@ -103,12 +103,13 @@ def _check(front: Front) -> float:
 def _by_hand(front: Front) -> list[ByHand]:
     """To the generation before, and back."""
     new = front.generation()
-    with _standing_still(front.agent()):
+    with standing_still(front.agent()):
         return [_switch(front, front.folder / "state" / "generations" / str(number)) for number in (new - 1, new)]
 
 
 @contextmanager
-def _standing_still(process: psutil.Process) -> Iterator[None]:
+def standing_still(process: psutil.Process) -> Iterator[None]:
+    """Stop a process in its tracks."""
     process.suspend()
     try:
         yield
@@ -119,8 +120,19 @@ def _standing_still(process: psutil.Process) -> Iterator[None]:
 def _switch(front: Front, generation: Path) -> ByHand:
     pairs = json.loads((generation / "manifest.json").read_text())["pairs"]
     wanted = pairs["site-1"]["fingerprint_sha256"]
-    time.sleep(_SETTLED)
+    time.sleep(SETTLED)
     started = time.time()
+    tested, signalled = by_hand(front, generation)
+
+    def is_shown() -> bool:
+        return bool(probes.fingerprint(front.https_port) == wanted)
+
+    shown = probes.until("the certificate after HUP", is_shown)
+    return ByHand(tested - started, shown - signalled, settled(is_shown, shown) - signalled)
+
+
+def by_hand(front: Front, generation: Path) -> tuple[float, float]:
+    """Test a generation and switch to it; the times when it was tested and when NGINX got its signal."""
     command = [str(nginx_binary()), "-t", "-q", "-e", "stderr", "-c", str(generation / "nginx.conf")]
     subprocess.run(command, stdin=subprocess.DEVNULL, check=True, timeout=30)
     tested = time.time()
@@ -129,15 +141,14 @@ def _switch(front: Front, generation: Path) -> ByHand:
     link.rename(front.current)
     signalled = time.time()
     front.master().send_signal(signal.SIGHUP)
-    shown = probes.until("the certificate after HUP", lambda: probes.fingerprint(front.https_port) == wanted)
-    return ByHand(tested - started, shown - signalled, _settled(front, wanted, shown) - signalled)
+    return tested, signalled
 
 
-def _settled(front: Front, wanted: str, since: float) -> float:
-    """The time since when every handshake shows the wanted certificate."""
+def settled(is_shown: Callable[[], bool], since: float) -> float:
+    """The time since when every visitor, one after the other, is shown what is wanted."""
     in_a_row = 0
     while in_a_row < _IN_A_ROW:
         in_a_row += 1
-        if probes.fingerprint(front.https_port) != wanted:
+        if not is_shown():
             in_a_row, since = 0, time.time()
     return since
