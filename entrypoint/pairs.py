@@ -82,7 +82,7 @@ class Pairs:
 
     def _say(self) -> None:
         for fault in self.source.configuration.faults if self.source else ():
-            log.error("%s in %s:%d: what needs it is commented out", fault.message, fault.file, fault.line)
+            log.error("%s: what needs it is commented out", fault)
         for fault in self.source.configuration.warnings if self.source else ():
             log.warning("%s:%d: %s", fault.file, fault.line, fault.message)
 

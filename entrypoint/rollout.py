@@ -222,9 +222,9 @@ async def other_generation_runs(status_port: int, number: int) -> bool:
 
 
 def _same(identity: str, generation: Generation, before: Generation | None) -> bool:
-    """Whether a pair has the same files in both generations."""
-    pairs = [each.manifest.get("pairs", {}).get(identity) for each in (generation, before) if each]
-    return len(pairs) == 2 and pairs[1] is not None and pairs[0]["chain_file"] == pairs[1]["chain_file"]
+    """Whether a pair has the same chain in both generations, and was presented, thus proved, with the one before."""
+    now, then = (each.manifest["pairs"].get(identity, {}) if each else {} for each in (generation, before))
+    return bool(then) and now["chain_file"] == then["chain_file"] and bool(then.get("presented", True))
 
 
 def _refused(error: Refused | OSError) -> Refused:

@@ -262,3 +262,20 @@ def test_nothing_refused() -> None:
     """At first, nothing is refused."""
     assert Remembered[Problem](retry_refused).still("", NOW) is None
     assert isinstance(rig.usable(OLD), Usable)
+
+
+@pytest.mark.parametrize(
+    ("then", "proved"),
+    [
+        ({"chain_file": "a", "presented": True}, True),
+        ({"chain_file": "a", "presented": False}, False),
+        ({"chain_file": "b", "presented": True}, False),
+        (None, False),
+    ],
+)
+def test_what_was_proved_before(tmp_path: Path, then: dict[str, object] | None, proved: bool) -> None:
+    """A chain is not asked for again only if a server presented the same one: one that was refused proved nothing."""
+    generation = Generation(2, tmp_path, {"pairs": {"x": {"chain_file": "a", "presented": True}}})
+    before = Generation(1, tmp_path, {"pairs": {"x": then} if then else {}})
+    assert rollout._same("x", generation, before) is proved
+    assert not rollout._same("x", generation, None)

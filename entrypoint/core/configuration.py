@@ -63,7 +63,7 @@ class Source:
 
     root: str
     texts: Mapping[str, str] = field(repr=False)
-    broken: Mapping[str, SyntaxFault]
+    broken: Mapping[str, Fault]
     configuration: Configuration = field(repr=False)
 
 

@@ -112,8 +112,7 @@ class Copier:
 
     def _rendered(self, file: str) -> Rendered:
         text = self.source.texts[file]
-        fault = self.source.broken.get(file)
-        if reason := self.gates.files.get(file) or (fault and f"{fault.message} in {file}:{fault.line}"):
+        if reason := self.gates.files.get(file) or str(self.source.broken.get(file) or ""):
             return render(text, [CommentOut(0, len(text), reason)], self.when)
         edits = tuple(self.edits.get(file, {}).values())
         return _rendered(text, edits, self.when if any(isinstance(edit, CommentOut) for edit in edits) else "")

@@ -87,5 +87,5 @@ def commented_out(source: Source, blocked: Mapping[str, str], gates: Gates) -> I
     for block in refused_blocks(source.configuration, gates):
         yield f"{block.file}:{block.directive.line}", gates.servers[block.place]
     for file, fault in source.broken.items():
-        yield file, f"{fault.message} in {file}:{fault.line}"
+        yield file, str(fault)
     yield from gates.files.items()

@@ -73,6 +73,13 @@ class Fault:
         return f"{self.message} in {self.file}:{self.line}"
 
 
+def syntax_faults(files: Mapping[str, Parsed | SyntaxFault]) -> dict[str, Fault]:
+    """What is wrong with those of the files that could not be parsed, by path."""
+    return {
+        path: Fault(path, fault.line, fault.message) for path, fault in files.items() if isinstance(fault, SyntaxFault)
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Survey:
     """Every file that the root leads to, all faults, the paths in each file, and the blocks that it is included in."""

@@ -13,7 +13,7 @@ from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.options import Settings
 from entrypoint.core.paths import folder
 from entrypoint.core.syntax import Parsed, SyntaxFault, attempt
-from entrypoint.core.tree import includes, is_glob
+from entrypoint.core.tree import includes, is_glob, syntax_faults
 
 Stamp = tuple[object, ...]
 
@@ -82,9 +82,9 @@ class UserConfiguration:
                 matches[pattern] = matches.get(pattern) or self._found(pattern)
                 waiting += matches[pattern]
         self._patterns, self._files = tuple(matches), tuple(texts)
-        broken = {path: fault for path, fault in parsed.items() if isinstance(fault, SyntaxFault)}
+        broken = syntax_faults(parsed)
         if fault := broken.get(self.root):
-            raise Refused(Outcome.CONFIG_REJECTED, f"{fault.message} in {self.root}:{fault.line}", "mend NGINX_CONF")
+            raise Refused(Outcome.CONFIG_REJECTED, str(fault), "mend NGINX_CONF")
         return Source(self.root, texts, broken, understand(self.root, parsed, matches))
 
     def _text(self, path: str) -> str | None:

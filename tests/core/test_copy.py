@@ -11,7 +11,7 @@ from entrypoint.core.copy import Copier, Copy, Pair
 from entrypoint.core.gate import Gates, blocked_servers, commented_out
 from entrypoint.core.paths import folder
 from entrypoint.core.syntax import Parsed, SyntaxFault, attempt, parse, walk
-from entrypoint.core.tree import includes
+from entrypoint.core.tree import includes, syntax_faults
 
 ROOT = "/etc/nginx/nginx.conf"
 PAIR = "ssl_certificate a.crt; ssl_certificate_key a.key;"
@@ -23,10 +23,9 @@ def source(root: str, files: Mapping[str, str] | None = None) -> Source:
     """A configuration of a root file and others by path; an include matches what is named exactly."""
     texts = {ROOT: root, **(files or {})}
     parsed: dict[str, Parsed | SyntaxFault] = {path: attempt(text) for path, text in texts.items()}
-    broken = {path: fault for path, fault in parsed.items() if isinstance(fault, SyntaxFault)}
     patterns = [p for each in parsed.values() if isinstance(each, Parsed) for p in includes(each, folder(ROOT))]
     matches = {pattern: [pattern] for pattern in patterns if pattern in texts}
-    return Source(ROOT, texts, broken, read(ROOT, parsed, matches))
+    return Source(ROOT, texts, syntax_faults(parsed), read(ROOT, parsed, matches))
 
 
 def copied(
