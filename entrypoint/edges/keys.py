@@ -81,7 +81,7 @@ def _read_key_file(path: Path) -> bytes:
         pem = _read(path, "the key file")
     except (FileNotFoundError, NotADirectoryError):
         detail = f"there is no key file {path}"
-        hint = f"{_EXPORT}, and mount it there, or let KEY_FILE name where it is"
+        hint = f"{_EXPORT}, and mount it there; KEY_FILE, or ssl_certificate_key in a server of yours, says where"
         raise Refused(Outcome.KEY_MISSING, detail, hint) from None
     if not pem.strip():
         raise Refused(Outcome.KEY_UNREADABLE, f"the key file {path} is empty", _EXPORT)
@@ -188,7 +188,8 @@ def _unlock(path: Path, block: bytes, password_file: Path) -> tuple[PrivateKeyTy
 
 
 def _locked(path: Path, password_file: Path, tried: int) -> Refused:
-    hint = f"write the export's password into {password_file} (KEY_PASSWORD_FILE), one a line"
+    named = "KEY_PASSWORD_FILE, or ssl_password_file in a server of yours"
+    hint = f"write the export's password into {password_file} ({named}), one a line"
     if tried:
         some = "the password" if tried == 1 else f"none of the {tried} passwords"
         detail = f"the key file {path} is encrypted, and {some} in {password_file} does {'not ' * (tried == 1)}open it"

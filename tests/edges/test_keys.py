@@ -156,6 +156,7 @@ def test_a_missing_key_says_how_to_export_one(tmp_path: Path) -> None:
         assert str(path) in problem.detail
         assert "TLS Credentials" in problem.hint
         assert "KEY_FILE" in problem.hint
+        assert "ssl_certificate_key" in problem.hint
 
 
 def test_wrong_passwords_are_counted(tmp_path: Path) -> None:
