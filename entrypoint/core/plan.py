@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from entrypoint.core.around import Around, around
 from entrypoint.core.configuration import Source
 from entrypoint.core.copy import Copier, Copy, Pair
 from entrypoint.core.edit import without_marks
@@ -17,7 +18,7 @@ from entrypoint.core.gate import Gates, blocked_servers, commented_out
 from entrypoint.core.options import Settings
 from entrypoint.core.pem import is_encrypted
 from entrypoint.core.servers import Server
-from entrypoint.core.site import Around, Facts, Site, around, http_additions, main_additions
+from entrypoint.core.site import Facts, Site, http_additions, main_additions
 from entrypoint.core.tree import Place
 from entrypoint.core.wanted import Wanted, built_in, cared_for, of_servers
 

@@ -1,4 +1,4 @@
-"""The built-in site: settings to NGINX configuration, written as if every certificate existed."""
+"""The built-in site: settings to NGINX configuration, with what has no certificate yet commented out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from entrypoint.core.configuration import Configuration
+from entrypoint.core.around import Around, not_inherited
 from entrypoint.core.copy import Pair
 from entrypoint.core.edit import CommentOut, render
 from entrypoint.core.options import HTTPS, Settings
@@ -34,37 +34,6 @@ class Facts:
     nameservers: tuple[str, ...]
     hosts: Mapping[str, str] = field(default_factory=dict)
     http3: bool = False
-
-
-@dataclass(frozen=True)
-class Around:
-    """The user's configuration, where the built-in servers are put into one; ``live``: a TLS server of it runs.
-
-    Directives are those that it sets itself, ports those of its HTTP servers, and ``taken`` the ones among them that
-    have a ``default_server``. ``quic`` has the parameters of its QUIC listeners, each with its port.
-    """
-
-    main: frozenset[str] = frozenset()
-    http: frozenset[str] = frozenset()
-    ports: frozenset[int] = frozenset()
-    taken: frozenset[int] = frozenset()
-    quic: frozenset[tuple[int, str]] = frozenset()
-    live: bool = False
-
-
-def around(configuration: Configuration, *, live: bool) -> Around:
-    """What the built-in servers have to know of a configuration."""
-    servers = [server for server in configuration.servers if server.context == "http"]
-    sockets = [listener for server in servers for listener in server.listeners]
-    listeners = [socket for socket in sockets if not socket.udp]
-    return Around(
-        main=frozenset(configuration.levels["main"]),
-        http=frozenset(configuration.levels["http"]),
-        ports=frozenset(listener.port for listener in listeners),
-        taken=frozenset(listener.port for listener in listeners if listener.default_server),
-        quic=frozenset((socket.port, word) for socket in sockets if socket.udp for word in socket.parameters),
-        live=live,
-    )
 
 
 @dataclass(frozen=True)
@@ -175,7 +144,7 @@ def _values(
         return fill(templates[f"templates/{name}.conf"], values)
 
     challenges = settings.acme_challenge != "off" and settings.acme_challenge_target
-    values |= _not_inherited(user)
+    values |= not_inherited(user)
     values["log_format"] = filled(f"log-{settings.log_format}")
     values["acme_challenge"] = filled(f"challenge-{settings.acme_challenge}") if challenges else ""
     values["site_hsts"] = "include snippets/hsts.conf;" if settings.hsts else ""
@@ -189,15 +158,6 @@ def _values(
         values["pending_page"] = _quoted(templates["pages/pending.html"])
         values["http_body"] = filled("site-pending")
     return values
-
-
-def _not_inherited(user: Around) -> dict[str, str]:
-    """What the user's ``http`` block must not impose on our servers, though NGINX lets them inherit it."""
-    off = "ssl_verify_client off;" if "ssl_verify_client" in user.http else ""
-    access = [f"{name} off;" for name in ("auth_basic", "auth_request") if name in user.http]
-    access += ["allow all;"] if not {"allow", "deny"}.isdisjoint(user.http) else []
-    trusts = not {"ssl_client_certificate", "ssl_trusted_certificate"}.isdisjoint(user.http)
-    return {"no_client_certificates": off, "site_client_certificates": "" if trusts else off, "open": "\n".join(access)}
 
 
 def _quoted(page: str) -> str:

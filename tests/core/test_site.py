@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from entrypoint.core.around import around
 from entrypoint.core.configuration import read
 from entrypoint.core.plan import Plan, Usable
-from entrypoint.core.site import Site, around, shortcomings
+from entrypoint.core.site import Site, shortcomings
 from entrypoint.core.syntax import attempt
 from entrypoint.core.template import fill
 from entrypoint.edges import nginx, source

@@ -1,0 +1,47 @@
+"""What the built-in servers have to know of the user's configuration that they are put into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from entrypoint.core.configuration import Configuration
+
+
+@dataclass(frozen=True)
+class Around:
+    """The user's configuration, where the built-in servers are put into one; ``live``: a TLS server of it runs.
+
+    Directives are those that it sets itself, ports those of its HTTP servers, and ``taken`` the ones among them that
+    have a ``default_server``. ``quic`` has the parameters of its QUIC listeners, each with its port.
+    """
+
+    main: frozenset[str] = frozenset()
+    http: frozenset[str] = frozenset()
+    ports: frozenset[int] = frozenset()
+    taken: frozenset[int] = frozenset()
+    quic: frozenset[tuple[int, str]] = frozenset()
+    live: bool = False
+
+
+def around(configuration: Configuration, *, live: bool) -> Around:
+    """What the built-in servers have to know of a configuration."""
+    servers = [server for server in configuration.servers if server.context == "http"]
+    sockets = [listener for server in servers for listener in server.listeners]
+    listeners = [socket for socket in sockets if not socket.udp]
+    return Around(
+        main=frozenset(configuration.levels["main"]),
+        http=frozenset(configuration.levels["http"]),
+        ports=frozenset(listener.port for listener in listeners),
+        taken=frozenset(listener.port for listener in listeners if listener.default_server),
+        quic=frozenset((socket.port, word) for socket in sockets if socket.udp for word in socket.parameters),
+        live=live,
+    )
+
+
+def not_inherited(user: Around) -> dict[str, str]:
+    """What the user's ``http`` block must not impose on our servers, though NGINX lets them inherit it."""
+    off = "ssl_verify_client off;" if "ssl_verify_client" in user.http else ""
+    access = [f"{name} off;" for name in ("auth_basic", "auth_request") if name in user.http]
+    access += ["allow all;"] if not {"allow", "deny"}.isdisjoint(user.http) else []
+    trusts = not {"ssl_client_certificate", "ssl_trusted_certificate"}.isdisjoint(user.http)
+    return {"no_client_certificates": off, "site_client_certificates": "" if trusts else off, "open": "\n".join(access)}
