@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from entrypoint import isolate, memory
+from entrypoint import isolate, machine, memory
 from entrypoint.core import report, schedule
 from entrypoint.core.gate import Gates
 from entrypoint.core.model import Key, Outcome, Problem, Refused
@@ -285,8 +285,7 @@ class Agent:
 def main(settings: Settings) -> int:
     """The agent's process, for as long as supervisord lets it live."""
     program = nginx.binary(settings.nginx_bin)
-    http3 = settings.http3 and nginx.has_http3(program)
-    facts, _ = source.facts(nginx.version(program), settings.run_dir, http3=http3)
+    facts, _ = machine.facts(settings, program)
     for path in (*settings.key_files, settings.key_password_file):
         if warning := keys.warn_about_mode(path):
             log.warning("%s", warning)

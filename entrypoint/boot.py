@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from entrypoint import isolate, opening
+from entrypoint import isolate, machine, opening
 from entrypoint.core import report
 from entrypoint.core.configuration import Source
 from entrypoint.core.gate import Gates
@@ -97,8 +97,7 @@ def _prepare_folders(settings: Settings) -> None:
 
 
 def _first_generation(settings: Settings, program: str) -> Generations:
-    http3 = settings.http3 and nginx.has_http3(program)
-    facts, warnings = source.facts(nginx.version(program), settings.run_dir, http3=http3)
+    facts, warnings = machine.facts(settings, program)
     for sentence in (*warnings, *shortcomings(settings, facts)):
         log.warning("%s", sentence)
     generations = Generations(settings.state_dir)

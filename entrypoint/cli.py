@@ -156,14 +156,14 @@ def _render(arguments: argparse.Namespace) -> int:
 
 def _plan(settings: Settings) -> tuple[Plan, int]:
     """What runs, or would if certfront started now, with the number of its generation."""
+    from entrypoint import machine
     from entrypoint.boot import as_it_runs, stored_plan, user_source
-    from entrypoint.edges import nginx, source
+    from entrypoint.edges import nginx
     from entrypoint.edges.generations import Generations
     from entrypoint.edges.publish import StatusFiles
 
     program = nginx.binary(settings.nginx_bin)
-    http3 = settings.http3 and nginx.has_http3(program)
-    facts, _warnings = source.facts(nginx.version(program), settings.run_dir, http3=http3)
+    facts, _warnings = machine.facts(settings, program)
     generations = Generations(settings.state_dir)
     plan = stored_plan(settings, facts, generations, user_source(settings, facts))
     plan = plan.with_details(StatusFiles(settings.run_dir).read() or {})

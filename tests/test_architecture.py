@@ -32,15 +32,16 @@ ALLOWED: dict[str, set[str]] = {
     "edges": {"core", "memory", "settings", "sockets"},
     "look": {"core", "edges", "settings"},  # the first half of the agent's cycle
     "isolate": {"core"},
+    "machine": {"core", "edges"},
     "opening": {"core", "edges"},
     "proof": {"core", "edges"},
     "rollout": {"core", "edges", "isolate", "opening", "proof", "settings"},  # the second
     "pairs": {"core", "edges", "look", "settings"},
     "events": set(),
-    "agent": {"core", "edges", "events", "isolate", "log", "look", "memory", "pairs", "rollout", "settings"},
-    "boot": {"core", "edges", "isolate", "log", "opening", "settings"},
+    "agent": {"core", "edges", "events", "isolate", "log", "look", "machine", "memory", "pairs", "rollout", "settings"},
+    "boot": {"core", "edges", "isolate", "log", "machine", "opening", "settings"},
     "demo": {"agent", "boot", "cli", "core", "edges", "log", "settings", "terminal"},
-    "cli": {"agent", "boot", "core", "demo", "edges", "log", "settings", "terminal"},
+    "cli": {"agent", "boot", "core", "demo", "edges", "log", "machine", "settings", "terminal"},
     "__main__": {"cli"},
 }
 
