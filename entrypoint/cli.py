@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from entrypoint import __version__
+from entrypoint import __version__, values
 from entrypoint.core.model import KeyType, Refused
 from entrypoint.core.options import Endpoint, Settings
-from entrypoint.settings import SettingsError, from_environment, parse_endpoint, parse_name
+from entrypoint.settings import SettingsError, from_environment
 
 if TYPE_CHECKING:
     from entrypoint.core.plan import Plan
@@ -108,7 +108,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 def _name(text: str) -> str:
     try:
-        return parse_name(text)
+        return values.host_name(text)
     except ValueError as error:
         raise SettingsError([f"NAME: expected {error}, found {text!r}"]) from None
 
@@ -198,7 +198,7 @@ def _not_yet(arguments: argparse.Namespace) -> int:
 
 def _endpoint(text: str) -> Endpoint:
     try:
-        return parse_endpoint(text)
+        return values.endpoint(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"expected {error}, found {text!r}") from None
 

@@ -5,23 +5,16 @@ Every fault is found before any is reported: see `SettingsError`. The variables 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
-from ipaddress import IPv6Address
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import SplitResult, urlsplit
 
-from entrypoint.core.names import to_ascii
-from entrypoint.core.options import HTTPS, Endpoint, Settings
+from entrypoint import values
+from entrypoint.core.options import Settings
 
 T = TypeVar("T")
-_UNSAFE = re.compile(r"[\s\"'`;{}$\\]")
 _OURS = ("CERTMGR_", "CERTFRONT_")
-_ENDPOINT = re.compile(r"(\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<host>[^][\s:@/?#]+))(:(?P<port>[0-9]+))?")
-_URL_MAX = 2000  # characters; NGINX reads no longer word than 4096 bytes
-_PATH_MAX, _NAME_MAX = 2000, 255  # bytes; NGINX appends to the one, limits.h has the other
 # Kubernetes and Docker links describe a service that is called certfront or certmgr in variables like these.
 _SERVICE = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$")
 
@@ -46,44 +39,44 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
 
 
 def _read(env: _Reader) -> Settings:
-    hosts = tuple(env.each("CERTMGR_HOST", parse_endpoint))
-    https_port = env.read("HTTPS_PORT", "443", _port, 443)
-    nginx_conf = env.read("NGINX_CONF", "/etc/nginx/nginx.conf", _path, Path())
+    hosts = tuple(env.each("CERTMGR_HOST", values.endpoint))
+    https_port = env.read("HTTPS_PORT", "443", values.port, 443)
+    nginx_conf = env.read("NGINX_CONF", "/etc/nginx/nginx.conf", values.path, Path())
     http3 = env.choice("HTTP3", "off", "on") == "on"
     key_unlock = env.choice("KEY_UNLOCK", "nginx", "memory")
     return Settings(
         certmgr_hosts=hosts,
-        certmgr_lookup=env.read("CERTMGR_LOOKUP", "", _lookup, ""),
-        check_interval=env.read("CERTMGR_CHECK_INTERVAL", "300", _interval, 300.0),
-        timeout=env.read("CERTMGR_TIMEOUT", "10", _seconds, 10.0),
-        trusted_roots_file=env.read("TRUSTED_ROOTS_FILE", "", _roots, ""),
-        server_names=tuple(dict.fromkeys(env.each("SERVER_NAME", parse_name))),
-        upstream=env.read("UPSTREAM", "", _upstream, ""),
+        certmgr_lookup=env.read("CERTMGR_LOOKUP", "", values.lookup, ""),
+        check_interval=env.read("CERTMGR_CHECK_INTERVAL", "300", values.interval, 300.0),
+        timeout=env.read("CERTMGR_TIMEOUT", "10", values.seconds, 10.0),
+        trusted_roots_file=env.read("TRUSTED_ROOTS_FILE", "", values.roots, ""),
+        server_names=tuple(dict.fromkeys(env.each("SERVER_NAME", values.host_name))),
+        upstream=env.read("UPSTREAM", "", values.upstream, ""),
         key_files=_key_files(env),
-        key_password_file=env.read("KEY_PASSWORD_FILE", "/etc/nginx/ssl_pw.txt", _path, Path()),
+        key_password_file=env.read("KEY_PASSWORD_FILE", "/etc/nginx/ssl_pw.txt", values.path, Path()),
         key_unlock=key_unlock,
         acme_challenge=env.choice("ACME_CHALLENGE", "redirect", "proxy", "off"),
-        acme_challenge_target=env.read("ACME_CHALLENGE_TARGET", "", _origin, "")
+        acme_challenge_target=env.read("ACME_CHALLENGE_TARGET", "", values.origin, "")
         or (f"https://{hosts[0]}" if hosts else ""),
         before_tls=env.choice("BEFORE_TLS", "wait", "serve"),
-        http_port=env.read("HTTP_PORT", "80", _port, 80),
+        http_port=env.read("HTTP_PORT", "80", values.port, 80),
         https_port=https_port,
-        status_port=env.read("STATUS_PORT", "8081", _port, 8081),
-        https_public_port=env.read("HTTPS_PUBLIC_PORT", str(https_port), _port, https_port),
+        status_port=env.read("STATUS_PORT", "8081", values.port, 8081),
+        https_public_port=env.read("HTTPS_PUBLIC_PORT", str(https_port), values.port, https_port),
         http3=http3,
-        hsts=env.read("HSTS", "off", _header, ""),
+        hsts=env.read("HSTS", "off", values.header, ""),
         log_format=env.choice("LOG_FORMAT", "text", "json"),
         log_level=env.choice("LOG_LEVEL", "info", "debug", "warning", "error"),
-        state_dir=env.read("CERTFRONT_STATE_DIR", "/var/lib/certfront", _path, Path()),
-        run_dir=env.read("CERTFRONT_RUN_DIR", "/run/certfront", _path, Path()),
-        nginx_bin=env.read("NGINX_BIN", "nginx", _word, "nginx"),
+        state_dir=env.read("CERTFRONT_STATE_DIR", "/var/lib/certfront", values.path, Path()),
+        run_dir=env.read("CERTFRONT_RUN_DIR", "/run/certfront", values.path, Path()),
+        nginx_bin=env.read("NGINX_BIN", "nginx", values.word, "nginx"),
         nginx_conf=nginx_conf,
     )
 
 
 def _key_files(env: _Reader) -> tuple[Path, ...]:
     faults = len(env.faults)
-    files = tuple(env.each("KEY_FILE", _path, "/etc/nginx/key.pem", spaces=False))
+    files = tuple(env.each("KEY_FILE", values.path, "/etc/nginx/key.pem", spaces=False))
     countable = len(env.faults) == faults
     if countable and (not 1 <= len(files) <= 2 or len(set(files)) < len(files)):
         env.fault("KEY_FILE", "one key file, or two different ones (RSA and ECDSA)", env.text("KEY_FILE"))
@@ -147,105 +140,3 @@ class _Reader:
         known = ", ".join(sorted(name for name in self.known if name.startswith(_OURS)))
         for name in sorted(unknown):
             self.faults.append(f"{name}: unknown variable (a typo?); the ones that begin like it are {known}")
-
-
-def _number(text: str, expected: str, least: float, most: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(expected) from None
-    if not least <= value <= most:
-        raise ValueError(expected)
-    return value
-
-
-def _interval(text: str) -> float:
-    return _number(text, "a number of seconds, 1 or more", 1, 10 * 366 * 86400)
-
-
-def _seconds(text: str) -> float:
-    return _number(text, "a number of seconds between 0.1 and 600", 0.1, 600)
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise ValueError("a port between 1 and 65535")
-    return int(text)
-
-
-def _word(text: str) -> str:
-    if not _plain(text):
-        raise ValueError("a name or path without spaces, quotes or any of ; { } $ \\")
-    return text
-
-
-def _plain(text: str) -> bool:
-    """Whether a text can stand between quotes in NGINX's configuration as it is."""
-    return text.isprintable() and not _UNSAFE.search(text)
-
-
-def _path(text: str) -> Path:
-    path = Path(_word(text))
-    if not path.is_absolute():
-        raise ValueError("an absolute path")
-    if len(os.fsencode(path)) >= _PATH_MAX or any(len(os.fsencode(part)) > _NAME_MAX for part in path.parts):
-        raise ValueError(f"a path of less than {_PATH_MAX} bytes, with names of at most {_NAME_MAX}")
-    return path
-
-
-def _roots(text: str) -> str:
-    return text if text == "system" else str(_path(text))
-
-
-def _header(text: str) -> str:
-    if text.lower() == "off":
-        return ""
-    if not re.fullmatch(r"max-age=[0-9]+( *; *[A-Za-z]+)*", text):
-        raise ValueError("off, or a Strict-Transport-Security value such as max-age=31536000")
-    return text
-
-
-def parse_name(text: str) -> str:
-    """A host name as A-labels. Raises ValueError with what was expected."""
-    try:
-        return to_ascii(text)
-    except ValueError:
-        raise ValueError("a host name such as www.acme.io (letters, digits, hyphens and dots)") from None
-
-
-def parse_endpoint(text: str) -> Endpoint:
-    """``host[:port]`` as `Endpoint`, port 443 if none is given. Raises ValueError with what was expected."""
-    found = _ENDPOINT.fullmatch(text)
-    if not found:
-        raise ValueError("host or host:port (an IPv6 address in brackets)")
-    host = str(IPv6Address(found["address"])) if found["address"] else parse_name(found["host"])
-    return Endpoint(host, _port(found["port"]) if found["port"] else HTTPS)
-
-
-def _lookup(text: str) -> str:
-    if text.startswith("*"):
-        raise ValueError("one concrete host name (SNI carries no wildcard)")
-    return parse_name(text)
-
-
-def _url(text: str, expected: str) -> SplitResult:
-    try:
-        url = urlsplit(text)
-        usable = url.scheme in ("http", "https") and url.hostname and (url.port is None or url.port > 0)
-    except ValueError:
-        usable = None
-    if not usable or len(text) > _URL_MAX or not _plain(text) or "@" in url.netloc or url.query or url.fragment:
-        raise ValueError(expected)
-    return url
-
-
-def _upstream(text: str) -> str:
-    url = _url(text, "a URL such as http://app:8080")
-    return f"{url.scheme}://{url.netloc}{url.path.rstrip('/')}"
-
-
-def _origin(text: str) -> str:
-    url = _url(text, "a URL such as https://certmgr.acme.com")
-    if url.path not in ("", "/"):
-        raise ValueError("a URL without a path: the request's own is appended")
-    return f"{url.scheme}://{url.netloc}"

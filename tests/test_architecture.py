@@ -26,7 +26,8 @@ ALLOWED: dict[str, set[str]] = {
     "core": set(),
     "log": set(),
     "terminal": {"core"},
-    "settings": {"core"},
+    "values": {"core"},
+    "settings": {"core", "values"},
     "sockets": set(),
     "memory": set(),
     "edges": {"core", "memory", "settings", "sockets"},
@@ -41,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "agent": {"core", "edges", "events", "isolate", "log", "look", "machine", "memory", "pairs", "rollout", "settings"},
     "boot": {"core", "edges", "isolate", "log", "machine", "opening", "settings"},
     "demo": {"agent", "boot", "cli", "core", "edges", "log", "settings", "terminal"},
-    "cli": {"agent", "boot", "core", "demo", "edges", "log", "machine", "settings", "terminal"},
+    "cli": {"agent", "boot", "core", "demo", "edges", "log", "machine", "settings", "terminal", "values"},
     "__main__": {"cli"},
 }
 

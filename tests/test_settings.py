@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from entrypoint.core.options import Endpoint, Settings
 from entrypoint.edges import nginx
-from entrypoint.settings import SettingsError, from_environment, parse_endpoint
+from entrypoint.settings import SettingsError, from_environment
+from entrypoint.values import endpoint
 from tests import pki
 from tests.faults import rig
 
@@ -245,14 +246,13 @@ def test_site_name_and_lookup() -> None:
 def test_endpoint_refused(text: str) -> None:
     """An endpoint that is none is refused with what was expected."""
     with pytest.raises(ValueError, match=r"host|port"):
-        parse_endpoint(text)
+        endpoint(text)
 
 
 @given(st.sampled_from(["host.io", "192.0.2.1", "2001:db8::1", "xn--strae-oqa.de"]), st.integers(1, 65535))
 def test_endpoint_as_text(host: str, port: int) -> None:
     """An endpoint's text is one that can be read back."""
-    endpoint = Endpoint(host, port)
-    assert parse_endpoint(str(endpoint)) == endpoint
+    assert endpoint(str(Endpoint(host, port))) == Endpoint(host, port)
 
 
 # The environment holds any bytes but NUL; those that are no UTF-8 arrive as lone surrogates (PEP 383).

@@ -1,0 +1,129 @@
+"""One value of the environment each, from text. Each function raises ValueError with what was expected."""
+
+from __future__ import annotations
+
+import os
+import re
+from ipaddress import IPv6Address
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from entrypoint.core.names import to_ascii
+from entrypoint.core.options import HTTPS, Endpoint
+
+_UNSAFE = re.compile(r"[\s\"'`;{}$\\]")
+_ENDPOINT = re.compile(r"(\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<host>[^][\s:@/?#]+))(:(?P<port>[0-9]+))?")
+_URL_MAX = 2000  # characters; NGINX reads no longer word than 4096 bytes
+_PATH_MAX, _NAME_MAX = 2000, 255  # bytes; NGINX appends to the one, limits.h has the other
+
+
+def _number(text: str, expected: str, least: float, most: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(expected) from None
+    if not least <= value <= most:
+        raise ValueError(expected)
+    return value
+
+
+def interval(text: str) -> float:
+    """Seconds between checks."""
+    return _number(text, "a number of seconds, 1 or more", 1, 10 * 366 * 86400)
+
+
+def seconds(text: str) -> float:
+    """Seconds that one fetch may take."""
+    return _number(text, "a number of seconds between 0.1 and 600", 0.1, 600)
+
+
+def port(text: str) -> int:
+    """A TCP port."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise ValueError("a port between 1 and 65535")
+    return int(text)
+
+
+def word(text: str) -> str:
+    """A name or path that can stand in NGINX's configuration as it is."""
+    if not _plain(text):
+        raise ValueError("a name or path without spaces, quotes or any of ; { } $ \\")
+    return text
+
+
+def _plain(text: str) -> bool:
+    """Whether a text can stand between quotes in NGINX's configuration as it is."""
+    return text.isprintable() and not _UNSAFE.search(text)
+
+
+def path(text: str) -> Path:
+    """An absolute path that a file can have."""
+    found = Path(word(text))
+    if not found.is_absolute():
+        raise ValueError("an absolute path")
+    if len(os.fsencode(found)) >= _PATH_MAX or any(len(os.fsencode(part)) > _NAME_MAX for part in found.parts):
+        raise ValueError(f"a path of less than {_PATH_MAX} bytes, with names of at most {_NAME_MAX}")
+    return found
+
+
+def roots(text: str) -> str:
+    """A file of roots, or the system's."""
+    return text if text == "system" else str(path(text))
+
+
+def header(text: str) -> str:
+    """The value of Strict-Transport-Security; empty for ``off``."""
+    if text.lower() == "off":
+        return ""
+    if not re.fullmatch(r"max-age=[0-9]+( *; *[A-Za-z]+)*", text):
+        raise ValueError("off, or a Strict-Transport-Security value such as max-age=31536000")
+    return text
+
+
+def host_name(text: str) -> str:
+    """A host name as A-labels."""
+    try:
+        return to_ascii(text)
+    except ValueError:
+        raise ValueError("a host name such as www.acme.io (letters, digits, hyphens and dots)") from None
+
+
+def endpoint(text: str) -> Endpoint:
+    """``host[:port]`` as `Endpoint`, port 443 if none is given."""
+    found = _ENDPOINT.fullmatch(text)
+    if not found:
+        raise ValueError("host or host:port (an IPv6 address in brackets)")
+    host = str(IPv6Address(found["address"])) if found["address"] else host_name(found["host"])
+    return Endpoint(host, port(found["port"]) if found["port"] else HTTPS)
+
+
+def lookup(text: str) -> str:
+    """A name that SNI can carry, as A-labels."""
+    if text.startswith("*"):
+        raise ValueError("one concrete host name (SNI carries no wildcard)")
+    return host_name(text)
+
+
+def _url(text: str, expected: str) -> SplitResult:
+    try:
+        url = urlsplit(text)
+        usable = url.scheme in ("http", "https") and url.hostname and (url.port is None or url.port > 0)
+    except ValueError:
+        usable = None
+    if not usable or len(text) > _URL_MAX or not _plain(text) or "@" in url.netloc or url.query or url.fragment:
+        raise ValueError(expected)
+    return url
+
+
+def upstream(text: str) -> str:
+    """The URL of an application, without a slash at its end."""
+    url = _url(text, "a URL such as http://app:8080")
+    return f"{url.scheme}://{url.netloc}{url.path.rstrip('/')}"
+
+
+def origin(text: str) -> str:
+    """The URL of a server: scheme, host and port alone."""
+    url = _url(text, "a URL such as https://certmgr.acme.com")
+    if url.path not in ("", "/"):
+        raise ValueError("a URL without a path: the request's own is appended")
+    return f"{url.scheme}://{url.netloc}"
