@@ -11,15 +11,15 @@ import functools
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from entrypoint import isolate, machine, memory
+from entrypoint import machine, memory
+from entrypoint.attempts import Attempts
 from entrypoint.core import report, schedule
 from entrypoint.core.gate import Gates
-from entrypoint.core.model import Key, Outcome, Problem, Refused
+from entrypoint.core.model import Outcome, Problem, Refused
 from entrypoint.core.options import Settings
 from entrypoint.core.plan import Plan
 from entrypoint.core.site import Facts, snippets
@@ -31,8 +31,8 @@ from entrypoint.edges.publish import StatusFiles
 from entrypoint.edges.rpc import Supervisord
 from entrypoint.events import Mailbox, Request, why
 from entrypoint.look import AT_ONCE, Found, Slot, look_at_all, running
-from entrypoint.pairs import Pairs, due, record, remember
-from entrypoint.rollout import Remembered, Rollout, other_generation_runs
+from entrypoint.pairs import Pairs, due, record
+from entrypoint.rollout import Rollout, other_generation_runs
 
 log = logging.getLogger("certfront")
 
@@ -56,12 +56,8 @@ class Agent:
         self.mailbox = Mailbox()
         self.nginx: dict[str, Any] = {"version": ".".join(map(str, facts.nginx_version)), "running_since": None}
         self.nginx |= {"last_reload_at": None, "last_reload_ms": None}
-        self.refusals: Remembered[Problem] = Remembered(schedule.retry_refused)
-        self.gates: Remembered[Gates] = Remembered(schedule.retry_gated)
-        self.gated: Mapping[str, Problem] = {}
-        self.commented_out: Mapping[str, str] = {}
+        self.attempts = Attempts(self.rollout, self.pairs, clock, self._reloaded)
         self.asked_at: datetime | None = None
-        self.digested: tuple[object, object, str] | None = None
         self.watching: watch.Watch | None = None
         self.rejected: Problem | None = self.pairs.problem
         self.settled = False
@@ -115,7 +111,7 @@ class Agent:
 
     def _pause(self) -> float:
         due = [slot.record.next_check_at for slot in self.slots if slot.record.next_check_at]
-        due += [self.gates.until] if self.gates.value and self.gates.until > self.clock() else []
+        due += self.attempts.due()
         seconds = [(moment - self.clock()).total_seconds() for moment in due]
         return max(0.0, min([_HEARTBEAT, *seconds]))
 
@@ -135,8 +131,7 @@ class Agent:
         changed = bool(requests or not self.pairs.being_written(now)) and self.pairs.refresh()
         chosen = [slot for slot in self.slots if changed or self._due(slot, requests, now)]
         if requests or changed:
-            self.refusals.forget()
-            self.gates.forget()
+            self.attempts.forget()
         force = any(request.force for request in requests)
         found = await look_at_all(chosen, self.settings, now, force=force)
         looks = {slot.identity: result for slot, result in zip(chosen, found, strict=True)}
@@ -144,7 +139,7 @@ class Agent:
         failure = self.pairs.problem or await self._rolled_out(plan, looks, why(requests))
         self.rejected = failure if failure and failure.outcome is Outcome.CONFIG_REJECTED else None
         for slot in chosen:
-            problem = failure or self.gated.get(slot.identity)
+            problem = failure or self.attempts.gated.get(slot.identity)
             record(slot, looks[slot.identity], problem, now, self.settings.check_interval)
 
     def _due(self, slot: Slot, requests: list[Request], now: datetime) -> bool:
@@ -167,57 +162,10 @@ class Agent:
 
     async def _rolled_out(self, plan: Plan, looks: dict[str, Found], cause: str) -> Problem | None:
         """Make the plan live if it differs from what is; returns why it could not be."""
-        current = self.generations.current()
-        whole = digest = self._digest(plan)
-        if gates := self.gates.still(whole, self.clock()):
-            plan = replace(plan, gates=gates)
-            digest = plan.digest
-        if current and current.manifest.get("digest") == digest:
-            self._note(plan)
-            await self._still_running(plan, current)
+        if live := self.attempts.live(plan):
+            await self._still_running(*live)
             return None
-        if refused := self.refusals.still(digest, self.clock()):
-            return refused
-        failure = await self._applied(plan, looks, cause)
-        if failure:
-            self.refusals.add(digest, failure, self.clock(), self.settings.check_interval)
-            for alone in self._smaller(plan, current):
-                await self._applied(alone, looks, cause)
-        return failure
-
-    async def _applied(self, plan: Plan, looks: dict[str, Found], cause: str) -> Problem | None:
-        known = [slot.key.password for slot in self.slots if isinstance(slot.key, Key) and slot.key.password]
-        try:
-            plan, spent = await self.rollout.apply(plan, known, cause)
-        except Refused as error:
-            return error.problem
-        if plan.gates:
-            whole = replace(plan, gates=Gates()).digest
-            self.gates.add(whole, plan.gates, self.clock(), self.settings.check_interval)
-        self._note(plan)
-        self._remember_success(plan, looks, spent)
-        return None
-
-    def _note(self, plan: Plan) -> None:
-        """What of the user's configuration does not run."""
-        self.gated, self.commented_out = isolate.gated_pairs(plan), plan.users_commented_out()
-
-    def _smaller(self, plan: Plan, current: Generation | None) -> Iterator[Plan]:
-        """Without the user's files where none of them runs anyway; each of several changes alone."""
-        if plan.source and not (current and current.manifest.get("source")):
-            yield replace(plan, source=None)
-            return
-        changed = [slot.identity for slot in self.slots if plan.usable.get(slot.identity) != running(slot)]
-        for identity in changed if len(changed) > 1 else []:
-            live = {slot.identity: kept for slot in self.slots if (kept := running(slot))}
-            if identity in plan.usable:
-                yield replace(plan, usable={**live, identity: plan.usable[identity]})
-
-    def _digest(self, plan: Plan) -> str:
-        """The plan's digest; rendering it again for the pairs of the last cycle would be most of an idle check."""
-        if not self.digested or self.digested[0] != plan.usable or self.digested[1] is not plan.source:
-            self.digested = plan.usable, plan.source, plan.digest
-        return self.digested[2]
+        return await self.attempts.make_live(plan, looks, cause)
 
     async def _still_running(self, plan: Plan, current: Generation) -> None:
         """A signal may get lost, a killed agent leaves work half done: what runs must be what is current."""
@@ -233,10 +181,8 @@ class Agent:
             except Refused as error:
                 log.error("%s", error)
 
-    def _remember_success(self, plan: Plan, looks: dict[str, Found], spent: float | None) -> None:
-        if spent is not None:
-            self.nginx |= {"last_reload_at": rfc3339(self.clock()), "last_reload_ms": round(spent, 1)}
-        remember(self.slots, plan, looks, self.gated)
+    def _reloaded(self, spent: float) -> None:
+        self.nginx |= {"last_reload_at": rfc3339(self.clock()), "last_reload_ms": round(spent, 1)}
 
     async def _converge(self) -> None:
         """Prove what the start or a killed agent left as current; fall back to what was proved before."""
@@ -264,7 +210,8 @@ class Agent:
             nginx=self.nginx,
             now=self.clock(),
             interval=self.settings.check_interval,
-            commented_out=self.commented_out,
+            commented_out=self.attempts.commented_out,
+            warnings=self.attempts.warnings,
             problem=self.rejected,
         )
 

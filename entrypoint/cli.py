@@ -144,6 +144,8 @@ def _refresh(arguments: argparse.Namespace) -> int:
 
 def _render(arguments: argparse.Namespace) -> int:
     plan, number = _plan(_settings())
+    for where, why in plan.warnings():
+        print(f"certfront: warning: {where}: {why}", file=sys.stderr)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # the user's files need not be UTF-8
     if arguments.diff:

@@ -18,9 +18,11 @@ def overview(status: dict[str, Any]) -> str:
 
 
 def _configuration(found: dict[str, Any]) -> list[str]:
-    """What of the user's own files does not run."""
+    """What of the user's own files does not run, and what is said of them besides."""
     problem = [f"configuration: {found['problem']}"] if found.get("problem") else []
-    return problem + [f"commented out: {each['where']}: {each['reason']}" for each in found.get("commented_out", ())]
+    kinds = {"commented_out": "commented out", "warnings": "warning"}
+    entries = ((said, each) for kind, said in kinds.items() for each in found.get(kind, ()))
+    return problem + [f"{said}: {each['where']}: {each['reason']}" for said, each in entries]
 
 
 def certificate(entry: dict[str, Any]) -> str:

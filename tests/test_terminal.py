@@ -60,13 +60,18 @@ def test_pending() -> None:
 
 
 def test_the_users_files() -> None:
-    """What does not run of them, where it is written and why; a problem with all of them comes first."""
+    """What does not run of them, where it is written and why; a problem with all comes first, warnings last."""
     refused = Problem(Outcome.CONFIG_REJECTED, 'unexpected "}" in /etc/nginx/nginx.conf:3')
     gone = {"/etc/nginx/conf.d/a.conf:1": "no key"}
-    found = report.status((), generation=1, nginx={}, now=NOW, interval=300, commented_out=gone, problem=refused)
-    assert terminal.overview(found).splitlines()[-2:] == [
+    odd = [("/etc/nginx/conf.d/b.conf:2", "no effect")]
+    found = report.status(
+        (), generation=1, nginx={}, now=NOW, interval=300, commented_out=gone, warnings=odd, problem=refused
+    )
+    assert found["configuration"]["warnings"] == [{"where": "/etc/nginx/conf.d/b.conf:2", "reason": "no effect"}]
+    assert terminal.overview(found).splitlines()[-3:] == [
         'configuration: unexpected "}" in /etc/nginx/nginx.conf:3',
         "commented out: /etc/nginx/conf.d/a.conf:1: no key",
+        "warning: /etc/nginx/conf.d/b.conf:2: no effect",
     ]
 
 

@@ -169,6 +169,11 @@ class Plan:
         """Places in the user's files that do not run, and why."""
         return dict(commented_out(self.source, self._blocked, self.gates)) if self.source else {}
 
+    def warnings(self) -> tuple[tuple[str, str], ...]:
+        """What runs but is likely not what is meant, for people: where it is written, and why."""
+        faults = self.source.configuration.warnings if self.source else ()
+        return tuple((f"{fault.file}:{fault.line}", fault.message) for fault in faults)
+
     @cached_property
     def running(self) -> tuple[Wanted, ...]:
         """The pairs that a running server presents, each with the doors of such servers alone."""

@@ -98,12 +98,13 @@ def status(  # noqa: PLR0913 - all of it is shown
     now: datetime,
     interval: float,
     commented_out: Mapping[str, str] | None = None,
+    warnings: Iterable[tuple[str, str]] = (),
     problem: Problem | None = None,
 ) -> dict[str, Any]:
     """The schema of ``/status.json``.
 
-    ``commented_out`` names what of the user's configuration does not run, and why; ``problem`` says why all of it is
-    not known as it is now.
+    ``commented_out`` names what of the user's configuration does not run, and why; ``warnings`` what runs but is likely
+    not what is meant; ``problem`` says why all of it is not known as it is now.
     """
     return {
         "generation": generation,
@@ -112,6 +113,7 @@ def status(  # noqa: PLR0913 - all of it is shown
         "configuration": {
             "problem": problem.detail if problem else "",
             "commented_out": [{"where": where, "reason": why} for where, why in (commented_out or {}).items()],
+            "warnings": [{"where": where, "reason": why} for where, why in warnings],
         },
         "certificates": [_certificate(record, now, interval) for record in records],
     }

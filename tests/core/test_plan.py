@@ -7,10 +7,14 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from entrypoint.core.pem import is_encrypted
 from entrypoint.core.plan import identities
 from tests import pki
 from tests.faults import rig
+
+from .test_copy import ROOT, source
 
 CA = pki.root()
 RSA = pki.issue(rig.NAME, CA, names=[rig.NAME], key=pki.rsa_key(41))
@@ -101,3 +105,20 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
     text = repr(rig.plan(rig.settings(tmp_path), rig.usable(EC)))
     assert "PRIVATE KEY" not in text
     assert "CERTIFICATE" not in text
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "lines"),
+    [
+        ("", "", []),
+        ("# certfront: lookup=www.acme.io\n", "", []),
+        ("# certfront: lookup\n", "", [4]),
+        ("", "# certfront: off\n", [3]),
+        ("# certfront: on\n", "# certfront: lookup=_\n", [3, 5]),
+    ],
+)
+def test_warnings(tmp_path: Path, inside: str, outside: str, lines: list[int]) -> None:
+    """What is said of comments without effect names each by its file and line."""
+    text = f"events {{}}\nhttp {{\n{outside}server {{\n{inside}listen 80; }}\n}}\n"
+    found = rig.plan(rig.settings(tmp_path))
+    assert [where for where, _ in replace(found, source=source(text)).warnings()] == [f"{ROOT}:{n}" for n in lines]

@@ -1,0 +1,115 @@
+"""A plan made live, whole or in smaller parts; what was refused is tried again only now and then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from entrypoint import isolate
+from entrypoint.core import schedule
+from entrypoint.core.gate import Gates
+from entrypoint.core.model import Key, Problem, Refused
+from entrypoint.core.plan import Plan
+from entrypoint.edges.generations import Generation
+from entrypoint.look import Found, running
+from entrypoint.pairs import Pairs, remember
+from entrypoint.rollout import Remembered, Rollout
+
+
+class Attempts:
+    """What came of the plans of one agent, and what of the last one runs.
+
+    ``gated`` are the pairs whose servers NGINX refused; ``commented_out`` and ``warnings`` name places in the user's
+    files. ``reloaded`` is called with the milliseconds that a reload took.
+    """
+
+    def __init__(
+        self, rollout: Rollout, pairs: Pairs, clock: Callable[[], datetime], reloaded: Callable[[float], None]
+    ) -> None:
+        self.rollout, self.pairs, self.clock, self.reloaded = rollout, pairs, clock, reloaded
+        self.generations, self.interval = rollout.generations, pairs.settings.check_interval
+        self.refusals: Remembered[Problem] = Remembered(schedule.retry_refused)
+        self.gates: Remembered[Gates] = Remembered(schedule.retry_gated)
+        self.gated: Mapping[str, Problem] = {}
+        self.commented_out: Mapping[str, str] = {}
+        self.warnings: tuple[tuple[str, str], ...] = ()
+        self._digested: tuple[object, object, str] | None = None
+
+    def forget(self) -> None:
+        """Let the next try come at once: something changed, or somebody asks for it."""
+        self.refusals.forget()
+        self.gates.forget()
+
+    def due(self) -> list[datetime]:
+        """When NGINX is to be asked again for what it refused a part of."""
+        return [self.gates.until] if self.gates.value and self.gates.until > self.clock() else []
+
+    def live(self, plan: Plan) -> tuple[Plan, Generation] | None:
+        """The plan, without what is known to be refused, and its generation, where that is what is live."""
+        plan, digest = self._without_refused(plan)
+        current = self.generations.current()
+        if not current or current.manifest.get("digest") != digest:
+            return None
+        self._note(plan)
+        return plan, current
+
+    async def make_live(self, plan: Plan, looks: Mapping[str, Found], cause: str) -> Problem | None:
+        """Make the plan live, or else smaller ones; returns why it could not be."""
+        plan, digest = self._without_refused(plan)
+        if refused := self.refusals.still(digest, self.clock()):
+            return refused
+        current = self.generations.current()
+        failure = await self._applied(plan, looks, cause)
+        if failure:
+            self.refusals.add(digest, failure, self.clock(), self.interval)
+            for alone in self._smaller(plan, current):
+                await self._applied(alone, looks, cause)
+        return failure
+
+    def _without_refused(self, plan: Plan) -> tuple[Plan, str]:
+        """The plan without what is known to be refused, and its digest."""
+        digest = self._digest(plan)
+        if gates := self.gates.still(digest, self.clock()):
+            plan = replace(plan, gates=gates)
+            digest = plan.digest
+        return plan, digest
+
+    async def _applied(self, plan: Plan, looks: Mapping[str, Found], cause: str) -> Problem | None:
+        slots = self.pairs.slots
+        known = [slot.key.password for slot in slots if isinstance(slot.key, Key) and slot.key.password]
+        try:
+            plan, spent = await self.rollout.apply(plan, known, cause)
+        except Refused as error:
+            return error.problem
+        if plan.gates:
+            whole = replace(plan, gates=Gates()).digest
+            self.gates.add(whole, plan.gates, self.clock(), self.interval)
+        self._note(plan)
+        if spent is not None:
+            self.reloaded(spent)
+        remember(slots, plan, looks, self.gated)
+        return None
+
+    def _note(self, plan: Plan) -> None:
+        """What of the user's configuration does not run, and what is said of it besides."""
+        self.gated, self.commented_out = isolate.gated_pairs(plan), plan.users_commented_out()
+        self.warnings = plan.warnings()
+
+    def _smaller(self, plan: Plan, current: Generation | None) -> Iterator[Plan]:
+        """Without the user's files where none of them runs anyway; each of several changes alone."""
+        if plan.source and not (current and current.manifest.get("source")):
+            yield replace(plan, source=None)
+            return
+        slots = self.pairs.slots
+        changed = [slot.identity for slot in slots if plan.usable.get(slot.identity) != running(slot)]
+        for identity in changed if len(changed) > 1 else []:
+            live = {slot.identity: kept for slot in slots if (kept := running(slot))}
+            if identity in plan.usable:
+                yield replace(plan, usable={**live, identity: plan.usable[identity]})
+
+    def _digest(self, plan: Plan) -> str:
+        """The plan's digest; rendering it again for the pairs of the last cycle would be most of an idle check."""
+        if not self._digested or self._digested[0] != plan.usable or self._digested[1] is not plan.source:
+            self._digested = plan.usable, plan.source, plan.digest
+        return self._digested[2]
