@@ -2,6 +2,6 @@
 
 import sys
 
-from entrypoint.cli import main
+from entrypoint.launch import main
 
 sys.exit(main())

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from entrypoint import machine, memory
+from entrypoint import machine, memory, signals
 from entrypoint.attempts import Attempts
 from entrypoint.core import report, schedule
 from entrypoint.core.gate import Gates
@@ -70,7 +70,8 @@ class Agent:
     async def run(self) -> None:
         """Cycle until a signal ends the process: every step may be interrupted, the next start converges."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signals.ignore_all_but(signals.ENDING)
+        for number in signals.ENDING:
             loop.add_signal_handler(number, os._exit, 0)
         loop.add_signal_handler(signal.SIGHUP, self.mailbox.post, "SIGHUP")
         self._watch()

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from entrypoint import isolate, machine, opening
+from entrypoint import isolate, machine, opening, signals
 from entrypoint.core import report
 from entrypoint.core.configuration import Source
 from entrypoint.core.gate import Gates
@@ -70,11 +70,10 @@ def _end_cleanly_until_supervised() -> None:
     def end(*_: object) -> None:
         sys.exit(0)
 
-    ending = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-    for number in ending:
+    signals.ignore_all_but(signals.ENDING)
+    for number in signals.ENDING:
         signal.signal(number, end)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ending)  # container.sh blocks them
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.ENDING)  # container.sh blocks them
 
 
 def _prepare_folders(settings: Settings) -> None:

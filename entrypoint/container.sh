@@ -5,6 +5,15 @@ set -eu
 # PID 1 has no default signal actions: without this, a stop in the first moments would wait for the engine's kill.
 trap 'exit 0' TERM QUIT INT
 
+# What all others do ($1), for as long as this is a shell: KILL and STOP cannot be set, CHLD stays, 32 and 33 are libc's.
+others() {
+    number=1
+    while [ "$number" -le 64 ]; do
+        case $number in 2 | 3 | 9 | 15 | 17 | 19 | 32 | 33) ;; *) trap "$1" "$number" ;; esac
+        number=$((number + 1))
+    done
+}
+
 say() {
     [ -n "${NGINX_ENTRYPOINT_QUIET_LOGS:-}" ] || echo "certfront: $*"
 }
@@ -37,9 +46,11 @@ place_templates() {
 
 case ${1:-run} in
     run)
+        others :
         place_templates
         prepare
-        # What comes while Python starts stays pending until certfront takes it.
+        # While Python starts, a stop stays pending until certfront takes it, and all others do nothing.
+        others ''
         exec env --block-signal=TERM,QUIT,INT certfront run
         ;;
     agent | check | fetch | status | refresh | render | import | health | demo | demo-certmgr | -*)

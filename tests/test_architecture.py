@@ -30,7 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     "settings": {"core", "values"},
     "sockets": set(),
     "memory": set(),
-    "edges": {"core", "memory", "settings", "sockets"},
+    "signals": set(),
+    "edges": {"core", "memory", "settings", "signals", "sockets"},
     "look": {"core", "edges", "settings"},  # the first half of the agent's cycle
     "isolate": {"core"},
     "machine": {"core", "edges"},
@@ -52,11 +53,13 @@ ALLOWED: dict[str, set[str]] = {
         "pairs",
         "rollout",
         "settings",
+        "signals",
     },
-    "boot": {"core", "edges", "isolate", "log", "machine", "opening", "settings"},
+    "boot": {"core", "edges", "isolate", "log", "machine", "opening", "settings", "signals"},
     "demo": {"agent", "boot", "cli", "core", "edges", "log", "settings", "terminal"},
     "cli": {"agent", "boot", "core", "demo", "edges", "log", "machine", "settings", "terminal", "values"},
-    "__main__": {"cli"},
+    "launch": {"cli", "signals"},
+    "__main__": {"launch"},
 }
 
 # `core` takes the time, the files' contents and everything else as arguments.

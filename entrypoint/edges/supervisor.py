@@ -5,6 +5,7 @@ What differs from stock supervisord, and why:
 - children write to our own standard output and error, unaltered and without a copy through this process;
 - the loop wakes at once for signals and for its first turn, instead of after its poll of a second;
 - SIGHUP means "check now" and goes to the agent; stock supervisord restarts everything;
+- SIGUSR1 means "reopen the logs" and goes to NGINX; all other signals do nothing;
 - what a killed NGINX master left of its process group is killed before the next start: orphans keep the ports;
 - an NGINX that cannot be kept running ends the whole with a status.
 """
@@ -30,7 +31,7 @@ from supervisor.process import Subprocess
 from supervisor.states import SupervisorStates
 from supervisor.supervisord import Supervisor
 
-from entrypoint import memory, sockets
+from entrypoint import memory, signals, sockets
 
 log = logging.getLogger("certfront.supervisord")
 
@@ -40,7 +41,8 @@ _CAP_SETPCAP = 8  # capabilities(7)
 _KEPT = "+dac_override,+net_bind_service,+chown"
 _GROUP_POLLS, _GROUP_POLL = 100, 0.01  # seconds: killed processes are gone at once, or hang in the kernel
 _libc = ctypes.CDLL(None)
-_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+# NGINX takes them when it has read its configuration, the agent when it is up: before that they must not end either.
+_PASSED_ON = {signal.SIGHUP: "agent", signal.SIGUSR1: "nginx"}
 _CONFIG = """\
 [supervisord]
 nodaemon=true
@@ -180,7 +182,7 @@ class _Log:
 class _Process(Subprocess):  # type: ignore[misc]
     def spawn(self) -> Any:
         # Between fork and exec a child would take a signal to end for its parent's, and lose it: it waits.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.ENDING)
         try:
             return super().spawn()
         finally:
@@ -192,14 +194,11 @@ class _Process(Subprocess):  # type: ignore[misc]
         self.config.options.wakeup.wake()
 
     def _prepare_child_fds(self) -> None:
-        for number in _ENDING:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        signals.restore(ignored=_PASSED_ON)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.ENDING)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.closerange(3, self.config.options.minfds)
-        # A HUP that comes before the agent can take it must not end it.
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         # A run that is killed takes its children along, so that the next start finds its ports free.
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -223,6 +222,12 @@ class _Options(ServerOptions):  # type: ignore[misc]
     def processes_from_section(self, parser: Any, section: Any, group_name: Any, klass: Any = None) -> Any:
         own = _ProcessConfig if klass in (None, ProcessConfig) else klass
         return super().processes_from_section(parser, section, group_name, own)
+
+    def setsignals(self) -> None:
+        taken = (*signals.ENDING, *_PASSED_ON, signal.SIGCHLD)
+        signals.ignore_all_but(taken)
+        for number in taken:
+            signal.signal(number, self.signal_receiver.receive)
 
     def make_logger(self) -> None:
         self.logger = _Log()
@@ -259,16 +264,15 @@ class _Supervisor(Supervisor):  # type: ignore[misc]
             self.options.mood = SupervisorStates.SHUTDOWN
 
     def handle_signal(self) -> None:
-        """All signals that came in, at once; SIGHUP is the agent's."""
+        """All signals that came in, at once: HUP is the agent's, USR1 (reopen the logs) is NGINX's."""
         received = self.options.signal_receiver._signals_recvd
         while received:
-            if received[0] == signal.SIGHUP:
-                received.pop(0)
-                self._check_now()
+            if received[0] in _PASSED_ON:
+                self._pass_on(received.pop(0))
             else:
                 super().handle_signal()
 
-    def _check_now(self) -> None:
-        for process in self.process_groups["agent"].processes.values():
+    def _pass_on(self, number: signal.Signals) -> None:
+        for process in self.process_groups[_PASSED_ON[number]].processes.values():
             if process.pid:
-                os.kill(process.pid, signal.SIGHUP)
+                os.kill(process.pid, number)
