@@ -99,6 +99,8 @@ def _first_generation(settings: Settings, program: str) -> Generations:
     facts, warnings = machine.facts(settings, program)
     for sentence in (*warnings, *shortcomings(settings, facts)):
         log.warning("%s", sentence)
+    for variable, reason in settings.warnings:
+        log.warning("%s: %s", variable, reason)
     generations = Generations(settings.state_dir)
     generations.prepare()
     generation = _startable(settings, facts, program, generations)

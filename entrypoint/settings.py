@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from entrypoint import values
+from entrypoint.core import spelling
+from entrypoint.core.doubts import of_settings
 from entrypoint.core.options import Settings
 
 T = TypeVar("T")
-_OURS = ("CERTMGR_", "CERTFRONT_")
-# Kubernetes and Docker links describe a service that is called certfront or certmgr in variables like these.
-_SERVICE = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$")
 
 
 class SettingsError(Exception):
@@ -35,7 +35,14 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     _refuse_shared_ports(settings, reader)
     if reader.faults:
         raise SettingsError(reader.faults)
-    return settings
+    return replace(settings, warnings=(*reader.warnings.items(), *of_settings(settings)))
+
+
+def near_misses(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Variables that are none of ours but for a typo, each with the one that is: see `core.spelling`."""
+    reader = _Reader(environ)
+    _read(reader)
+    return tuple(spelling.near_misses(environ, reader.known))
 
 
 def _read(env: _Reader) -> Settings:
@@ -71,6 +78,7 @@ def _read(env: _Reader) -> Settings:
         run_dir=env.read("CERTFRONT_RUN_DIR", "/run/certfront", values.path, Path()),
         nginx_bin=env.read("NGINX_BIN", "nginx", values.word, "nginx"),
         nginx_conf=nginx_conf,
+        key_given=bool(env.text("KEY_FILE")),
     )
 
 
@@ -101,15 +109,24 @@ class _Reader:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
         self.faults: list[str] = []
+        self.warnings: dict[str, str] = {}
         self.known: set[str] = set()
 
     def fault(self, name: str, expected: str, found: str) -> None:
         self.faults.append(f"{name}: expected {expected}, found {found!r}")
 
     def text(self, name: str, default: str = "") -> str:
-        """The value; an empty variable counts as unset, as Compose's ``${VAR:-}`` makes them."""
+        """The value; an empty variable counts as unset, as Compose's ``${VAR:-}`` makes them.
+
+        So does one that a container engine made of the name of a service, but with a word.
+        """
         self.known.add(name)
-        return self.environ.get(name, "").strip() or default
+        value = self.environ.get(name, "").strip()
+        if value and spelling.is_link(name, value):
+            service, instead = name.rpartition("_")[0].lower(), f"{default} is used" if default else "it is not set"
+            self.warnings[name] = f"{value} only says where a service called {service} is: passed over, {instead}"
+            value = ""
+        return value or default
 
     def read(self, name: str, default: str, parse: Callable[[str], T], otherwise: T) -> T:
         text = self.text(name, default)
@@ -120,13 +137,13 @@ class _Reader:
             return otherwise
 
     def each(self, name: str, parse: Callable[[str], T], default: str = "", *, spaces: bool = True) -> list[T]:
-        values = []
+        found = []
         for word in re.split(r"[,\s]+" if spaces else r"\s*,\s*", self.text(name, default)):
             try:
-                values += [parse(word)] if word else []
+                found += [parse(word)] if word else []
             except ValueError as error:
                 self.fault(name, str(error), word)
-        return values
+        return found
 
     def choice(self, name: str, *values: str) -> str:
         text = self.text(name, values[0]).lower()
@@ -135,8 +152,12 @@ class _Reader:
         return text
 
     def refuse_unknown(self) -> None:
-        ours = [name for name in self.environ if name.startswith(_OURS) and not _SERVICE.search(name)]
-        unknown = [name for name in ours if name not in self.known]
-        known = ", ".join(sorted(name for name in self.known if name.startswith(_OURS)))
-        for name in sorted(unknown):
-            self.faults.append(f"{name}: unknown variable (a typo?); the ones that begin like it are {known}")
+        ours = [name for name in self.environ if spelling.is_ours(name) and not self._is_link(name)]
+        known = ", ".join(sorted(name for name in self.known if spelling.is_ours(name)))
+        for name in sorted(set(ours) - self.known):
+            meant = spelling.meant(name, self.known)
+            guess = f"did you mean {meant}?" if meant else "a typo?"
+            self.faults.append(f"{name}: unknown variable ({guess}); the ones that begin like it are {known}")
+
+    def _is_link(self, name: str) -> bool:
+        return spelling.is_link(name, self.environ[name].strip())

@@ -13,6 +13,8 @@ from entrypoint.core.options import HTTPS, Endpoint
 
 _UNSAFE = re.compile(r"[\s\"'`;{}$\\]")
 _ENDPOINT = re.compile(r"(\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<host>[^][\s:@/?#]+))(:(?P<port>[0-9]+))?")
+# What people copy from a browser along with the host.
+_AROUND = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9+.-]*:/+)?(?P<inner>[^/?#]*)(?P<behind>[/?#].*)?", re.DOTALL)
 _URL_MAX = 2000  # characters; NGINX reads no longer word than 4096 bytes
 _PATH_MAX, _NAME_MAX = 2000, 255  # bytes; NGINX appends to the one, limits.h has the other
 
@@ -85,16 +87,32 @@ def host_name(text: str) -> str:
     try:
         return to_ascii(text)
     except ValueError:
-        raise ValueError("a host name such as www.acme.io (letters, digits, hyphens and dots)") from None
+        found = _ENDPOINT.fullmatch(_inner(text))
+    if found and found["host"] and found["host"] != text:
+        raise ValueError(_alone("a host name", text, host_name(found["host"])))
+    raise ValueError("a host name such as www.acme.io (letters, digits, hyphens and dots)")
 
 
 def endpoint(text: str) -> Endpoint:
     """``host[:port]`` as `Endpoint`, port 443 if none is given."""
     found = _ENDPOINT.fullmatch(text)
+    if not found and _inner(text) != text:
+        raise ValueError(_alone("host or host:port", text, str(endpoint(_inner(text)))))
     if not found:
         raise ValueError("host or host:port (an IPv6 address in brackets)")
     host = str(IPv6Address(found["address"])) if found["address"] else host_name(found["host"])
     return Endpoint(host, port(found["port"]) if found["port"] else HTTPS)
+
+
+def _inner(text: str) -> str:
+    """What lies between the scheme and the path of a URL, or all of it."""
+    found = _AROUND.fullmatch(text)
+    return found["inner"] if found else text
+
+
+def _alone(expected: str, text: str, wanted: str) -> str:
+    before, scheme, _ = text.partition("://")
+    return f"{expected} alone: leave out {before + scheme if scheme else 'what follows it'}, and write {wanted}"
 
 
 def lookup(text: str) -> str:

@@ -191,6 +191,46 @@ def test_service_variables(service: str) -> None:
     assert from_environment(NONE | address | port | {f"{service}_SERVICE_HOST": "10.0.0.1"}) == DEFAULTS
 
 
+@pytest.mark.parametrize("link", ["tcp://10.0.0.5:80", "udp://10.0.0.5:443", "sctp://[fd00::1]:1", " tcp://10.0.0.5 "])
+@pytest.mark.parametrize("name", ["HTTP_PORT", "HTTPS_PORT", "STATUS_PORT", "HTTPS_PUBLIC_PORT"])
+def test_links_in_place_of_ports(name: str, link: str) -> None:
+    """What Kubernetes and container links make of a service called http is passed over with a word."""
+    found = from_environment(NONE | {name: link})
+    assert found == DEFAULTS
+    ((variable, reason),) = found.warnings
+    assert variable == name
+    assert link.strip() in reason
+    assert "passed over" in reason
+
+
+def test_a_link_in_place_of_the_name() -> None:
+    """A container that is linked as `server` is not the site's name, and one linked as `certmgr` no typo."""
+    found = from_environment(NONE | {"SERVER_NAME": "/web/server", "CERTMGR_NAME": "/web/certmgr"})
+    assert found == DEFAULTS
+    assert [variable for variable, _ in found.warnings] == ["SERVER_NAME"]
+    assert _faults({"SERVER_NAME": "/www.acme.io"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "instead"),
+    [
+        ("CERTMGR_HOST", "https://certmgr.acme.com", "leave out https://, and write certmgr.acme.com,"),
+        ("CERTMGR_HOST", "https://certmgr.acme.com:8443/", "leave out https://, and write certmgr.acme.com:8443,"),
+        ("CERTMGR_HOST", "http://[2001:db8::1]/certstore.nsf", "leave out http://, and write [2001:db8::1],"),
+        ("CERTMGR_HOST", "certmgr.acme.com/", "leave out what follows it, and write certmgr.acme.com,"),
+        ("SERVER_NAME", "https://www.acme.io/", "leave out https://, and write www.acme.io,"),
+        ("SERVER_NAME", "HTTPS://*.acme.io", "leave out HTTPS://, and write *.acme.io,"),
+        ("SERVER_NAME", "www.acme.io:443", "leave out what follows it, and write www.acme.io,"),
+        ("CERTMGR_LOOKUP", "http://www.acme.io", "leave out http://, and write www.acme.io,"),
+    ],
+)
+def test_a_url_in_place_of_a_host(name: str, value: str, instead: str) -> None:
+    """What was copied from a browser says what to leave out, and what to write."""
+    (fault,) = _faults(NONE | {name: value})
+    assert instead in fault
+    assert fault.endswith(f"found {value!r}")
+
+
 def test_strangers_are_ignored() -> None:
     """Everybody else's variables are none of our business."""
     strangers = {"PATH": "/bin", "NGINX_VERSION": "1", "certmgr_host": "x", "MY_CERTMGR_HOST": "y"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from entrypoint.core.names import concrete
@@ -27,7 +27,10 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user asked for. Times are seconds; names are A-labels in lower case."""
+    """What the user asked for. Times are seconds; names are A-labels in lower case.
+
+    ``warnings`` say of variables what is hardly meant so; ``key_given`` that somebody set ``KEY_FILE``.
+    """
 
     certmgr_hosts: tuple[Endpoint, ...]
     certmgr_lookup: str
@@ -54,6 +57,8 @@ class Settings:
     run_dir: Path
     nginx_bin: str
     nginx_conf: Path
+    key_given: bool = field(default=False, compare=False)
+    warnings: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     @property
     def site_name(self) -> str:

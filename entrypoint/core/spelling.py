@@ -1,0 +1,63 @@
+"""Variables that are spelt almost like one of ours, and those that container engines set for other reasons."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+
+_OURS = ("CERTMGR_", "CERTFRONT_")
+_CLOSE, _CLOSE_BEHIND_PREFIX = 0.82, 0.6  # of difflib's ratio: HTTP_PROXY is not HTTP_PORT, UPSTREEM is UPSTREAM
+_COMMON = frozenset({"SERVICE_NAME"})  # close to one of ours, and in wide use for something else
+_HOST = frozenset({"CERTMGR_ADDRESS", "CERTMGR_PORT", "CERTMGR_SERVER", "CERTMGR_SERVERS", "CERTMGR_URL"})
+# Kubernetes and Docker links describe a service that is called certfront or certmgr in variables like these.
+_SERVICE = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$|_ENV_")
+_LINK = re.compile(r"(?:tcp|udp|sctp)://[!-~]+")
+_LINK_NAME = re.compile(r"/[\w.-]+/[\w.-]+")  # /CONTAINER/ALIAS
+
+
+def is_link(name: str, value: str) -> bool:
+    """Whether a variable says where a service is that happens to be called as the variable begins."""
+    if _SERVICE.search(name):
+        return True
+    link = {"PORT": _LINK, "NAME": _LINK_NAME}.get(name.rpartition("_")[2])
+    return bool(link and link.fullmatch(value))
+
+
+def is_ours(name: str) -> bool:
+    """Whether nobody else has a reason to set it."""
+    return name.startswith(_OURS)
+
+
+def meant(name: str, known: Collection[str]) -> str:
+    """The known variable that somebody meant by one that is none; empty where none is close."""
+    if name in _HOST:
+        return "CERTMGR_HOST"
+    prefix = next((prefix for prefix in _OURS if name.startswith(prefix)), "")
+    behind = {_flat(each.removeprefix(prefix)): each for each in known if each.startswith(prefix)}
+    without = {_flat(each): each for each in known}
+    return (
+        (prefix and _closest(name.removeprefix(prefix), behind, _CLOSE_BEHIND_PREFIX))
+        or (prefix and _closest(name.removeprefix(prefix), without, _CLOSE))
+        or _closest(name, without, _CLOSE)
+    )
+
+
+def _flat(name: str) -> str:
+    return re.sub(r"[^A-Z0-9]", "", name.upper())
+
+
+def _closest(name: str, known: Mapping[str, str], cutoff: float) -> str:
+    import difflib  # takes as long as all else together that reads the settings
+
+    found = difflib.get_close_matches(_flat(name), known, 1, cutoff)
+    return known[found[0]] if found else ""
+
+
+def near_misses(environ: Mapping[str, str], known: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Variables that may be somebody else's, each with the one of ours, not set itself, that it is close to."""
+    for name, value in sorted(environ.items()):
+        if name in known or name in _COMMON or is_ours(name) or is_link(name, value):
+            continue
+        ours = meant(name, known)
+        if ours and not environ.get(ours, "").strip():
+            yield name, ours
