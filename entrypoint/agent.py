@@ -173,14 +173,16 @@ class Agent:
         if self.asked_at and abs((self.clock() - self.asked_at).total_seconds()) < _HEARTBEAT:
             return
         self.asked_at = self.clock()
-        port = self.settings.status_port
-        answered = nginx.generation(port)
-        if answered not in (None, current.number) and await other_generation_runs(port, current.number):
+        answered = nginx.generation(self.settings.run_dir)
+        if answered not in (None, current.number) and await self._other_runs(current):
             log.warning("NGINX runs generation %s instead of %s: reloading", answered, current.number)
             try:
                 await self.rollout.prove(plan, current, reload=True)
             except Refused as error:
                 log.error("%s", error)
+
+    async def _other_runs(self, current: Generation) -> bool:
+        return await other_generation_runs(self.settings.run_dir, current.number)
 
     def _reloaded(self, spent: float) -> None:
         self.nginx |= {"last_reload_at": rfc3339(self.clock()), "last_reload_ms": round(spent, 1)}
@@ -194,9 +196,7 @@ class Agent:
         gates = Gates.from_json(current.manifest.get("gates", {}))
         plan = Plan(self.settings, self.facts, self.templates, usable, {}, self.pairs.source, gates)
         try:
-            await self.rollout.prove(
-                plan, current, reload=await other_generation_runs(self.settings.status_port, current.number)
-            )
+            await self.rollout.prove(plan, current, reload=await self._other_runs(current))
             self.rollout.confirm(current)
         except (Refused, OSError) as error:
             log.error("generation %d is not served as it should be: %s", current.number, error)

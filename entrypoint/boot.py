@@ -12,6 +12,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from entrypoint import isolate, machine, opening, signals
 from entrypoint.core import report
@@ -116,7 +117,7 @@ def _startable(settings: Settings, facts: Facts, program: str, generations: Gene
     except Refused as error:
         log.error("%s", error)
         if last:
-            return _last_resort(generations, program, error)
+            return _last_resort(generations, program, settings.run_dir, error)
         user = None
     if not user and not settings.server_names:
         log.warning("SERVER_NAME is not set: the site is served over HTTP, without TLS.")
@@ -136,7 +137,7 @@ def as_it_runs(plan: Plan, generation: Generation) -> Plan | None:
 def _still_accepted(plan: Plan, last: Generation, program: str) -> bool:
     try:
         opening.provide_missing(plan)
-        nginx.test(program, last.config)
+        nginx.test(program, last.config, plan.settings.run_dir)
     except (Refused, OSError) as error:
         log.error("the configuration that ran last is refused now: %s", error)
         return False
@@ -160,7 +161,7 @@ def _best(plan: Plan, program: str, generations: Generations) -> Generation:
         except (Refused, OSError) as error:
             log.error("not even %s: %s", why, error)
             refused = error
-    return _last_resort(generations, program, refused)
+    return _last_resort(generations, program, plan.settings.run_dir, refused)
 
 
 def stored_plan(settings: Settings, facts: Facts, generations: Generations, user: Source | None = None) -> Plan:
@@ -207,7 +208,7 @@ def _build(plan: Plan, program: str, generations: Generations, why: str) -> Gene
     number = generations.next_number()
     generation = generations.stage(number, plan.files(number), plan.manifest(number, why))
     try:
-        nginx.test(program, generation.config)
+        nginx.test(program, generation.config, plan.settings.run_dir)
     except Refused as error:
         generations.refuse(generation, isolate.translated(plan, generation.path, error.problem.detail))
         raise isolate.Rejected(error.problem, generation.path) from None
@@ -215,12 +216,12 @@ def _build(plan: Plan, program: str, generations: Generations, why: str) -> Gene
     return generation
 
 
-def _last_resort(generations: Generations, program: str, error: Refused | OSError) -> Generation:
+def _last_resort(generations: Generations, program: str, run_dir: Path, error: Refused | OSError) -> Generation:
     """A full disk, or a setting that NGINX refuses: what was proved before still runs."""
     for generation in (generations.current(), generations.verified()):
         if generation:
             try:
-                nginx.test(program, generation.config)
+                nginx.test(program, generation.config, run_dir)
             except Refused:
                 continue
             log.error("running the last good configuration, because the new one cannot be used: %s", error)

@@ -177,7 +177,7 @@ def _health(arguments: argparse.Namespace) -> int:
     from entrypoint.edges import nginx
 
     path = "/readyz" if arguments.ready else "/healthz"
-    code, text = nginx.ask(_settings().status_port, path)
+    code, text = nginx.ask(_settings().run_dir, path)
     print(text.strip() or f"status {code}", file=sys.stdout if code == 200 else sys.stderr)
     return 0 if code == 200 else 1
 

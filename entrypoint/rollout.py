@@ -125,7 +125,7 @@ class Rollout:
         except OSError as error:
             raise _refused(error) from None
         try:
-            await asyncio.to_thread(nginx.test, self.program, generation.config)
+            await asyncio.to_thread(nginx.test, self.program, generation.config, self.run_dir)
         except Refused as error:
             self._refuse(generation, isolate.translated(plan, generation.path, str(error)))
             raise isolate.Rejected(error.problem, generation.path) from None
@@ -141,13 +141,13 @@ class Rollout:
         started = time.monotonic()
         if reload:
             self.supervisord.reload_nginx()
-        await self._switched(plan.settings.status_port, generation.number)
+        await self._switched(generation.number)
         await proof.presented(plan, [pair for pair in plan.running if not _same(pair.identity, generation, before)])
         return (time.monotonic() - started) * 1000
 
-    async def _switched(self, status_port: int, number: int) -> None:
+    async def _switched(self, number: int) -> None:
         deadline = time.monotonic() + _TIMEOUT
-        while nginx.generation(status_port) != number:
+        while nginx.generation(self.run_dir) != number:
             if time.monotonic() > deadline:
                 raise Refused(
                     Outcome.RELOAD_FAILED,
@@ -206,14 +206,14 @@ class Rollout:
         return [*known, *(passwords.lines(Path(before)) if before else [])]
 
 
-async def other_generation_runs(status_port: int, number: int) -> bool:
+async def other_generation_runs(run_dir: Path, number: int) -> bool:
     """Whether a running NGINX answers with another generation and no longer just changes over from it.
 
     One that is still starting is waited for.
     """
     others = 0
     for _ in range(100):
-        answered = nginx.generation(status_port)
+        answered = nginx.generation(run_dir)
         others += answered not in (None, number)
         if answered == number or others == _CHANGING_OVER:
             return answered != number

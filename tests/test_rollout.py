@@ -62,7 +62,7 @@ class Site:
     def numbers(self) -> tuple[int | None, int | None, int | None]:
         """What is current, what is verified, and what NGINX answers with."""
         current, verified = self.generations.current(), self.generations.verified()
-        answered = nginx.generation(self.settings.status_port)
+        answered = nginx.generation(self.settings.run_dir)
         return current.number if current else None, verified.number if verified else None, answered
 
     def settled(self, number: int, issued: pki.Issued) -> bool:
@@ -89,7 +89,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     generations = Generations(chosen.state_dir)
     rig.stage(generations, rig.plan(chosen, rig.usable(OLD)))
     with (
-        rig.running_nginx(rig.NEW, generations.config, chosen.status_port) as master,
+        rig.running_nginx(rig.NEW, generations.config, chosen.status_port, chosen.run_dir) as master,
         rig.Supervisor(chosen.run_dir, master.pid) as supervisor,
     ):
         yield Site(chosen, generations, supervisor)

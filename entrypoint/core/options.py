@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HTTPS = 443
+NGINX_SOCKET = "nginx.sock"  # in the run folder: where certfront asks its own NGINX, and nobody else listens
 
 
 @dataclass(frozen=True)

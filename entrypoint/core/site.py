@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from entrypoint.core.around import Around, not_inherited
 from entrypoint.core.copy import Pair
 from entrypoint.core.edit import CommentOut, render
-from entrypoint.core.options import HTTPS, Settings
+from entrypoint.core.options import HTTPS, NGINX_SOCKET, Settings
 from entrypoint.core.syntax import parse
 from entrypoint.core.template import fill
 
@@ -17,6 +17,7 @@ HTTP2_DIRECTIVE = (1, 25, 1)
 KEEPALIVE_MIN_TIMEOUT = OBJECT_CACHE = (1, 27, 4)
 HTML_ROOT = "/usr/share/nginx/html"
 _PAIR = ("ssl_certificate", "ssl_certificate_key")
+_SOCKET_ADDRESS = 107  # bytes, unix(7)
 HSTS = "max-age=63072000"  # two years, as Mozilla's profiles have it: for users who include the snippet without HSTS
 
 
@@ -173,6 +174,7 @@ def _main_values(settings: Settings, facts: Facts, generation: int) -> dict[str,
     return {
         "generation": str(generation),
         "run_dir": str(settings.run_dir),
+        "own_socket": _own_socket(str(settings.run_dir)),
         "user": f"user {facts.user};" if facts.user else "",
         "error_level": "info" if settings.log_level == "debug" else "warn",
         "access_log": "/dev/stdout certfront" if facts.access_log else "off",
@@ -187,6 +189,12 @@ def _main_values(settings: Settings, facts: Facts, generation: int) -> dict[str,
         "hsts": settings.hsts or HSTS,
         "html_root": HTML_ROOT,
     }
+
+
+def _own_socket(run_dir: str) -> str:
+    """The socket in the run folder; by its name alone where its path is too long: NGINX works in that folder."""
+    path = f"{run_dir}/{NGINX_SOCKET}"
+    return path if len(path.encode(errors="surrogateescape")) <= _SOCKET_ADDRESS else NGINX_SOCKET
 
 
 def _listen_values(settings: Settings, facts: Facts, user: Around) -> dict[str, str]:

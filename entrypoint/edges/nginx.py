@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+from entrypoint import sockets
 from entrypoint.core.model import Outcome, Refused
+from entrypoint.core.options import NGINX_SOCKET
 
 _COMM = 15  # bytes of a program's name that the kernel shows, proc(5)
+_ANSWER = 65536 + 4096  # bytes that are read of an answer
+_ANSWER_TIMEOUT = 2  # seconds
+_OK = 200
 _TEST_TIMEOUT = 300  # seconds; thousands of encrypted keys take a while
 
 
@@ -27,7 +32,7 @@ def binary(name: str) -> str:
             f"NGINX_BIN: no program {name!r} was found",
             "install NGINX, or set NGINX_BIN to the path of its binary",
         )
-    return found
+    return str(Path(found).absolute())  # NGINX works in the run folder
 
 
 def _wheel() -> str | None:
@@ -54,8 +59,11 @@ def has_http3(program: str) -> bool:
     return "--with-http_v3_module" in done.stderr.split()
 
 
-def test(program: str, config: Path) -> None:
-    """Let NGINX test a configuration. Raises `Refused` (config-rejected) with its own message."""
+def test(program: str, config: Path, run_dir: Path | None = None) -> None:  # noqa: PT028 - NGINX's test
+    """Let NGINX test a configuration, working in ``run_dir`` as it does when it runs.
+
+    Raises `Refused` (config-rejected) with its own message.
+    """
     command = [program, "-t", "-q", "-e", "stderr", "-c", str(config)]
     # Without a usable password NGINX asks on standard input, for ever if it is left open.
     try:
@@ -66,6 +74,7 @@ def test(program: str, config: Path) -> None:
             check=False,
             timeout=_TEST_TIMEOUT,
             start_new_session=True,
+            cwd=run_dir,
         )
     except subprocess.TimeoutExpired:
         raise Refused(Outcome.CONFIG_REJECTED, f"nginx -t did not end within {_TEST_TIMEOUT} s") from None
@@ -87,23 +96,38 @@ def _message(text: str) -> str:
     return "; ".join(dict.fromkeys(kept)) or "nginx -t failed without a message"
 
 
-def ask(status_port: int, path: str) -> tuple[int, str]:
-    """Status code and text that the running NGINX answers on its status port; code 0 where it does not answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", status_port, timeout=2)
+def ask(run_dir: Path, path: str) -> tuple[int, str]:
+    """Status code and text that the running NGINX answers certfront; code 0 where it does not answer.
+
+    By a socket of certfront's own: on the status port somebody else may answer. HTTP/1.0, whose answers end with the
+    connection; health checks should not cost the import of a client.
+    """
     try:
-        connection.request("GET", path, headers={"Connection": "close"})
-        response = connection.getresponse()
-        return response.status, response.read(65536).decode(errors="replace")
-    except (OSError, http.client.HTTPException) as error:
-        return 0, f"NGINX does not answer on port {status_port}: {error}"
-    finally:
-        connection.close()
+        answer = _answer(run_dir, f"GET {path} HTTP/1.0\r\n\r\n".encode())
+    except OSError as error:
+        return 0, f"NGINX does not answer on {run_dir}/{NGINX_SOCKET}: {error}"
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = re.match(rb"HTTP/1\.[01] ([0-9]{3}) ", head)
+    if not status:
+        return 0, f"what answers on {run_dir}/{NGINX_SOCKET} is not NGINX"
+    return int(status[1]), body.decode(errors="replace")
 
 
-def generation(status_port: int) -> int | None:
+def _answer(run_dir: Path, question: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_ANSWER_TIMEOUT)
+        connection.connect(str(sockets.reachable(run_dir) / NGINX_SOCKET))
+        connection.sendall(question)
+        answer = b""
+        while len(answer) < _ANSWER and (data := connection.recv(_ANSWER)):
+            answer += data
+        return answer
+
+
+def generation(run_dir: Path) -> int | None:
     """The number of the generation that the running NGINX answers with, None where it does not answer."""
-    code, text = ask(status_port, "/generation")
-    return int(text) if code == http.client.OK and re.fullmatch(r"[0-9]{1,9}\n", text) else None
+    code, text = ask(run_dir, "/generation")
+    return int(text) if code == _OK and re.fullmatch(r"[0-9]{1,9}\n", text) else None
 
 
 def running_since(pid_file: Path) -> datetime | None:
@@ -118,8 +142,10 @@ def end_leftovers(pid_file: Path, program: str) -> None:
     """Kill what a killed run of ours left of its NGINX: orphaned workers keep the ports.
 
     NGINX leads its own process group, so the group's members are found by the master's number; a number that
-    belongs to something else by now is left alone. The pid file is removed.
+    belongs to something else by now is left alone. The pid file is removed, and the socket: the next one could not
+    bind it.
     """
+    pid_file.with_name(NGINX_SOCKET).unlink(missing_ok=True)
     try:
         master = int(pid_file.read_text())
     except (OSError, ValueError):

@@ -32,6 +32,7 @@ from supervisor.states import SupervisorStates
 from supervisor.supervisord import Supervisor
 
 from entrypoint import memory, signals, sockets
+from entrypoint.core.options import NGINX_SOCKET
 
 log = logging.getLogger("certfront.supervisord")
 
@@ -62,6 +63,7 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 
 [program:nginx]
 command={nginx}
+directory={run_dir}
 priority=1
 autorestart=true
 ; NGINX tries for 2.5 s to bind: one that cannot must not count as started.
@@ -191,6 +193,8 @@ class _Process(Subprocess):  # type: ignore[misc]
     def finish(self, pid: int, status: int) -> None:
         super().finish(pid, status)
         _end_group(pid)
+        if self.config.directory:  # NGINX's: one that was killed leaves its socket, and the next could not bind it
+            Path(self.config.directory, NGINX_SOCKET).unlink(missing_ok=True)
         self.config.options.wakeup.wake()
 
     def _prepare_child_fds(self) -> None:

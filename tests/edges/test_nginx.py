@@ -125,37 +125,87 @@ def test_no_prompt(program: str, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def run_dir(tmp_path: Path) -> Path:
+    """A run folder, which is short enough for an address, or not."""
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def site(run_dir: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """A running NGINX with the packaged configuration of generation 42: its status port, and its master."""
+    tmp_path = run_dir.parent
     ports = rig.free_ports(3)
     variables = dict(zip(("HTTP_PORT", "HTTPS_PORT", "STATUS_PORT"), map(str, ports), strict=True))
     wanted = rig.plan(rig.settings(tmp_path, **variables))
     rig.run_folders(wanted.settings.run_dir)
     config = rig.write(tmp_path / "generation", wanted.files(42))
-    with rig.running_nginx(rig.NEW, config, ports[2]) as master:
+    with rig.running_nginx(rig.NEW, config, ports[2], run_dir) as master:
         yield ports[2], master
 
 
-def test_generation(site: tuple[int, subprocess.Popen[bytes]]) -> None:
+def test_generation(site: tuple[int, subprocess.Popen[bytes]], run_dir: Path) -> None:
     """A running NGINX says which generation it runs."""
-    assert nginx.generation(site[0]) == 42
-    assert nginx.ask(site[0], "/generation") == (200, "42\n")
-    assert nginx.ask(site[0], "/none")[0] == 404
+    assert site[1].poll() is None
+    assert nginx.generation(run_dir) == 42
+    assert nginx.ask(run_dir, "/generation") == (200, "42\n")
+    assert nginx.ask(run_dir, "/none")[0] == 404
 
 
-def test_nobody_answers() -> None:
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("length", [1, 100, 107, 108, 109, 250])
+def test_its_own_socket(program: str, length: int, tmp_path: Path) -> None:
+    """However long the run folder's path is, NGINX takes certfront's own socket, answers there, and tests beside it."""
+    missing = max(1, length - len(f"{tmp_path}//nginx.sock"))
+    wanted = rig.plan(
+        rig.settings(
+            tmp_path,
+            CERTFRONT_RUN_DIR=str(tmp_path / ("r" * missing)),
+            **dict(zip(("HTTP_PORT", "HTTPS_PORT", "STATUS_PORT"), map(str, rig.free_ports(3)), strict=True)),
+        ),
+        known=rig.facts(nginx.version(program)),
+    )
+    run_dir = wanted.settings.run_dir
+    rig.run_folders(run_dir)
+    config = rig.write(tmp_path / "generation", wanted.files(7))
+    nginx.test(program, config, run_dir)
+    assert not (run_dir / "nginx.sock").exists()
+    with rig.running_nginx(program, config, wanted.settings.status_port, run_dir) as master:
+        nginx.test(program, config, run_dir)
+        assert nginx.ask(run_dir, "/generation") == (200, "7\n")
+        (config.parent / "status.conf").write_text(
+            (config.parent / "status.conf").read_text().replace('return 200 "7', 'return 200 "8')
+        )
+        master.send_signal(signal.SIGHUP)
+        rig.wait_for("the reload", lambda: nginx.generation(run_dir) == 8)
+
+
+@pytest.mark.parametrize("there", ["no folder", "no socket", "a dead one's", "a file"])
+def test_nobody_answers(there: str, run_dir: Path) -> None:
     """Where nobody listens, there is no generation, and the text says so."""
-    port = rig.free_ports(1)[0]
-    assert nginx.generation(port) is None
-    code, text = nginx.ask(port, "/healthz")
+    if there != "no folder":
+        run_dir.mkdir()
+    if there == "a dead one's":
+        _dead_socket(run_dir / "nginx.sock")
+    if there == "a file":
+        (run_dir / "nginx.sock").touch()
+    assert nginx.generation(run_dir) is None
+    code, text = nginx.ask(run_dir, "/healthz")
     assert code == 0
-    assert f"port {port}" in text
+    assert f"{run_dir}/nginx.sock" in text
+
+
+def _dead_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
 
 
 @contextmanager
-def _answering(answer: bytes) -> Iterator[int]:
-    """A port that gives the same answer to everybody; an empty one: it never answers."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def _answering(answer: bytes, run_dir: Path) -> Iterator[None]:
+    """A socket that gives the same answer to everybody; an empty one: it never answers."""
+    run_dir.mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(run_dir / "nginx.sock"))
+        listener.listen()
 
         def serve() -> None:
             while True:
@@ -169,11 +219,11 @@ def _answering(answer: bytes) -> Iterator[int]:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        port = listener.getsockname()[1]
         try:
-            yield port
+            yield
         finally:
-            with socket.create_connection(("127.0.0.1", port)) as last:
+            with socket.socket(socket.AF_UNIX) as last:
+                last.connect(listener.getsockname())
                 last.shutdown(socket.SHUT_WR)
                 thread.join()
 
@@ -200,11 +250,11 @@ HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
     ],
     ids=lambda answer: repr(answer[:50]),
 )
-def test_garbage_answers(answer: bytes) -> None:
-    """Whatever else answers on the port is no generation, and no accident."""
-    with _answering(answer) as port:
-        assert nginx.generation(port) is None
-        assert isinstance(nginx.ask(port, "/"), tuple)
+def test_garbage_answers(answer: bytes, run_dir: Path) -> None:
+    """Whatever else answers there is no generation, and no accident."""
+    with _answering(answer, run_dir):
+        assert nginx.generation(run_dir) is None
+        assert isinstance(nginx.ask(run_dir, "/"), tuple)
 
 
 def test_running_since(site: tuple[int, subprocess.Popen[bytes]], tmp_path: Path) -> None:
@@ -228,7 +278,9 @@ def test_leftovers(site: tuple[int, subprocess.Popen[bytes]], tmp_path: Path) ->
     assert rig.accepts(port)
     pid_file = tmp_path / "run" / "nginx.pid"
     assert int(pid_file.read_text()) == master.pid
+    assert (pid_file.parent / "nginx.sock").exists()
     nginx.end_leftovers(pid_file, "nginx")
+    assert not (pid_file.parent / "nginx.sock").exists()
     psutil.wait_procs(workers, timeout=30)
     rig.wait_for("the port is free", lambda: not rig.accepts(port))
     assert not pid_file.exists()

@@ -24,8 +24,8 @@ def files(tmp_path: Path) -> StatusFiles:
 
 
 @pytest.fixture
-def port(files: StatusFiles, tmp_path: Path) -> Iterator[int]:
-    """The status port of a running NGINX."""
+def run_dir(files: StatusFiles, tmp_path: Path) -> Iterator[Path]:
+    """The run folder of a running NGINX."""
     tmp_path.chmod(0o755)
     ports = rig.free_ports(3)
     variables = dict(zip(("HTTP_PORT", "HTTPS_PORT", "STATUS_PORT"), map(str, ports), strict=True))
@@ -33,46 +33,46 @@ def port(files: StatusFiles, tmp_path: Path) -> Iterator[int]:
     assert wanted.settings.run_dir == files.folder.parent
     rig.run_folders(wanted.settings.run_dir)
     with rig.running_nginx(rig.NEW, rig.write(tmp_path / "generation", wanted.files(3)), ports[2]):
-        yield ports[2]
+        yield wanted.settings.run_dir
 
 
-def test_status(files: StatusFiles, port: int) -> None:
+def test_status(files: StatusFiles, run_dir: Path) -> None:
     """What is published is what NGINX serves, names in other scripts included; before that, 503."""
-    assert nginx.ask(port, "/status.json")[0] == 503
+    assert nginx.ask(run_dir, "/status.json")[0] == 503
     assert files.read() is None
     report = {"generation": 3, "certificates": [{"issuer": "CN=Größe"}]}
     files.status(report)
-    code, text = nginx.ask(port, "/status.json")
+    code, text = nginx.ask(run_dir, "/status.json")
     assert (code, json.loads(text)) == (200, report)
     assert files.read() == report
 
 
-def test_readiness(files: StatusFiles, port: int) -> None:
+def test_readiness(files: StatusFiles, run_dir: Path) -> None:
     """Not ready says why, with 503; ready says 200; and back again."""
     for _ in range(2):
         files.readiness("www.acme.io: unreachable: no route")
-        assert nginx.ask(port, "/readyz") == (503, "www.acme.io: unreachable: no route\n")
+        assert nginx.ask(run_dir, "/readyz") == (503, "www.acme.io: unreachable: no route\n")
         files.readiness("")
-        assert nginx.ask(port, "/readyz") == (200, "ready\n")
+        assert nginx.ask(run_dir, "/readyz") == (200, "ready\n")
 
 
-def test_health(files: StatusFiles, port: int) -> None:
+def test_health(files: StatusFiles, run_dir: Path) -> None:
     """Alive until the given moment, by the clock of NGINX, and not longer, without anybody's help."""
-    assert nginx.ask(port, "/healthz")[0] == 503
+    assert nginx.ask(run_dir, "/healthz")[0] == 503
     now = time.time()
     files.alive(now, now + 60)
-    assert nginx.ask(port, "/healthz") == (200, "ok\n")
+    assert nginx.ask(run_dir, "/healthz") == (200, "ok\n")
     files.alive(now - 600, now - 300)
-    code, text = nginx.ask(port, "/healthz")
+    code, text = nginx.ask(run_dir, "/healthz")
     assert code == 503
     assert "not recent" in text
 
 
-def test_health_of_a_dead_agent(files: StatusFiles, port: int) -> None:
+def test_health_of_a_dead_agent(files: StatusFiles, run_dir: Path) -> None:
     """A mark that lasts for a moment runs out by itself."""
     now = time.time()
     files.alive(now, now)
-    rig.wait_for("503", lambda: nginx.ask(port, "/healthz")[0] == 503, seconds=3 * SLOT)
+    rig.wait_for("503", lambda: nginx.ask(run_dir, "/healthz")[0] == 503, seconds=3 * SLOT)
 
 
 @pytest.mark.parametrize("until", [0, 5, 95, 3600])

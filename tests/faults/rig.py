@@ -137,12 +137,16 @@ def write(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 
 @contextmanager
-def running_nginx(program: str, config: Path, status_port: int) -> Iterator[subprocess.Popen[bytes]]:
+def running_nginx(
+    program: str, config: Path, status_port: int, run_dir: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A real NGINX, the leader of its own process group, as under supervisord."""
     log = config.parent / "stderr.txt"
     with log.open("ab") as file:
         command = [program, "-e", "stderr", "-c", str(config)]
-        master = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
+        master = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd=run_dir
+        )
     try:
         wait_for("NGINX answers", lambda: (accepts(status_port) and workers(master.pid)) or master.poll() is not None)
         assert master.poll() is None, log.read_text()

@@ -17,7 +17,7 @@ def _check_the_point(front: Front) -> None:
     nginx.test(rig.NEW, current.config)
     nginx.test(rig.NEW, front.disk().config)
     front.pairs()
-    assert nginx.generation(front.status_port) is not None
+    assert nginx.generation(front.folder / "run") is not None
 
 
 def _check_the_end(front: Front, wanted: str) -> None:
@@ -33,7 +33,7 @@ def _check_the_end(front: Front, wanted: str) -> None:
 def _settled(front: Front) -> bool:
     current, verified = front.disk().current(), front.disk().verified()
     numbers = {current.number if current else 0, verified.number if verified else 0}
-    return numbers == {nginx.generation(front.status_port)}
+    return numbers == {nginx.generation(front.folder / "run")}
 
 
 @pytest.mark.parametrize(("when", "how"), [("first", "container"), ("renewal", "agent")])
