@@ -242,9 +242,26 @@ def _announce(settings: Settings, generation: Generation) -> None:
     log.info("starting NGINX with generation %d", generation.number)
 
 
+def _say_taken_ports(settings: Settings) -> None:
+    """NGINX itself says the number alone, and then cannot start."""
+    ports = {"STATUS_PORT": settings.status_port}
+    if settings.server_names:
+        ports |= {"HTTP_PORT": settings.http_port, "HTTPS_PORT": settings.https_port}
+    for variable, port in ports.items():
+        if nginx.port_taken(port):
+            log.error(
+                "%s: another program listens on port %d, so NGINX cannot: stop that, or set %s to a port that nothing "
+                "else uses",
+                variable,
+                port,
+                variable,
+            )
+
+
 def _supervise(settings: Settings, program: str, generations: Generations) -> int:
     from entrypoint.edges import supervisor
 
+    _say_taken_ports(settings)
     agent = supervisor.confined([sys.executable, "-m", "entrypoint", "agent"])
     config = supervisor.write_config(settings.run_dir, [program, "-e", "stderr", "-c", str(generations.config)], agent)
     return supervisor.run(config)

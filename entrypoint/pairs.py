@@ -13,7 +13,7 @@ from entrypoint.core import report, schedule
 from entrypoint.core.configuration import Source
 from entrypoint.core.model import Key, Outcome, Problem, Refused
 from entrypoint.core.options import Settings
-from entrypoint.core.plan import Plan, wanted
+from entrypoint.core.plan import Plan, wanted, warnings
 from entrypoint.core.report import Record
 from entrypoint.core.wanted import Wanted
 from entrypoint.edges import watch
@@ -83,7 +83,7 @@ class Pairs:
     def _say(self) -> None:
         for fault in self.source.configuration.faults if self.source else ():
             log.error("%s: what needs it is commented out", fault)
-        for fault in self.source.configuration.warnings if self.source else ():
+        for fault in warnings(self.settings, self.source) if self.source else ():
             log.warning("%s:%d: %s", fault.file, fault.line, fault.message)
 
     def _contents_changed(self) -> bool:

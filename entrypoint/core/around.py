@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from entrypoint.core.configuration import Configuration
+from entrypoint.core.status_port import foreign_ports
 
 
 @dataclass(frozen=True)
@@ -12,7 +13,8 @@ class Around:
     """The user's configuration, where the built-in servers are put into one; ``live``: a TLS server of it runs.
 
     Directives are those that it sets itself, ports those of its HTTP servers, and ``taken`` the ones among them that
-    have a ``default_server``. ``quic`` has the parameters of its QUIC listeners, each with its port.
+    have a ``default_server``. ``quic`` has the parameters of its QUIC listeners, each with its port. On ``foreign``
+    ports TLS or another protocol than HTTP is spoken: no plain HTTP server of ours can be there.
     """
 
     main: frozenset[str] = frozenset()
@@ -20,6 +22,7 @@ class Around:
     ports: frozenset[int] = frozenset()
     taken: frozenset[int] = frozenset()
     quic: frozenset[tuple[int, str]] = frozenset()
+    foreign: frozenset[int] = frozenset()
     live: bool = False
 
 
@@ -34,6 +37,7 @@ def around(configuration: Configuration, *, live: bool) -> Around:
         ports=frozenset(listener.port for listener in listeners),
         taken=frozenset(listener.port for listener in listeners if listener.default_server),
         quic=frozenset((socket.port, word) for socket in sockets if socket.udp for word in socket.parameters),
+        foreign=frozenset(foreign_ports(configuration)),
         live=live,
     )
 

@@ -19,7 +19,8 @@ from entrypoint.core.options import Settings
 from entrypoint.core.pem import is_encrypted
 from entrypoint.core.servers import Server
 from entrypoint.core.site import Facts, Site, http_additions, main_additions
-from entrypoint.core.tree import Place
+from entrypoint.core.status_port import collisions
+from entrypoint.core.tree import Fault, Place
 from entrypoint.core.wanted import Wanted, built_in, cared_for, of_servers
 
 _PENDING = "the certificate has not arrived yet"
@@ -171,7 +172,7 @@ class Plan:
 
     def warnings(self) -> tuple[tuple[str, str], ...]:
         """What runs but is likely not what is meant, for people: where it is written, and why."""
-        faults = self.source.configuration.warnings if self.source else ()
+        faults = warnings(self.settings, self.source) if self.source else ()
         return tuple((f"{fault.file}:{fault.line}", fault.message) for fault in faults)
 
     @cached_property
@@ -230,6 +231,11 @@ class Plan:
     def _stored_key(pair: Pair, usable: Usable) -> str:
         """Where the generation keeps the key as it was given, whatever NGINX reads."""
         return f"{posixpath.dirname(pair.chain_file)}/key-{usable.key_hash}.pem"
+
+
+def warnings(settings: Settings, source: Source) -> tuple[Fault, ...]:
+    """What in the user's configuration is likely not what is meant, with its place."""
+    return (*source.configuration.warnings, *collisions(source.configuration, settings.status_port))
 
 
 def wanted(settings: Settings, source: Source | None, without: Collection[Place] = ()) -> tuple[Wanted, ...]:

@@ -200,6 +200,7 @@ def _own_socket(run_dir: str) -> str:
 def _listen_values(settings: Settings, facts: Facts, user: Around) -> dict[str, str]:
     directive = facts.nginx_version >= HTTP2_DIRECTIVE
     tls, port = "ssl" if directive else "ssl http2", settings.https_port
+    status = settings.status_port
 
     def first(port: int) -> str:
         return "" if port in user.taken else " default_server"
@@ -207,7 +208,7 @@ def _listen_values(settings: Settings, facts: Facts, user: Around) -> dict[str, 
     return {
         "http2": "http2 on;" if directive else "",
         "http_listen": _listen(settings.http_port, first(settings.http_port), facts),
-        "status_listen": _listen(settings.status_port, first(settings.status_port), facts),
+        "status_listen": "" if status in user.foreign else _listen(status, first(status), facts),
         "https_listen": _listen(port, f" {tls}", facts),
         "unknown_listen": _listen(port, f" {tls}{first(port)}", facts),
         "quic_listen": _listen(port, " quic", facts) if _http3(settings, facts) else "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -94,6 +95,18 @@ def _message(text: str) -> str:
     lines = [re.sub(r"^(nginx: |[\d/]+ [\d:]+ )\[\w+\] (\d+#\d+: )?", "", line) for line in text.splitlines()]
     kept = [line for line in lines if line and not line.startswith("nginx: configuration file")]
     return "; ".join(dict.fromkeys(kept)) or "nginx -t failed without a message"
+
+
+def port_taken(port: int) -> bool:
+    """Whether another program listens on a port, on any address; NGINX's own test of a configuration says nothing."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as NGINX does: old connections are no rival
+            probe.bind(("", port))
+            probe.listen()
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
+    return False
 
 
 def ask(run_dir: Path, path: str) -> tuple[int, str]:

@@ -76,6 +76,23 @@ def test_nginx_is_killed(front: Front) -> None:
     assert "bind()" not in front.log()[said:]
 
 
+def test_a_run_folder_with_a_long_path() -> None:
+    """A socket's address has no room for it: renewals, health, and a killed master are as ever."""
+    with Front() as front:
+        run_dir = front.folder / ("r" * 150) / "run"
+        front.environment = {**front.environment, "CERTFRONT_RUN_DIR": str(run_dir)}
+        front.serve()
+        front.until_served(front.renew())
+        master = front.master()
+        master.kill()
+        front.until(lambda: _again(front.master, master), "another master")
+        front.until(lambda: front.command("health").returncode == 0, "health")
+        front.until_served(front.renew())
+        assert (run_dir / "nginx.sock").is_socket()
+        assert front.stop() == 0
+        assert not (run_dir / "nginx.sock").exists()
+
+
 def test_a_worker_is_killed(front: Front) -> None:
     """NGINX replaces it, nothing else changes."""
     master = front.master()
@@ -100,12 +117,16 @@ def _lives(process: psutil.Process) -> bool:
         return False
 
 
-def test_nginx_that_cannot_start_ends_the_whole() -> None:
-    """The HTTP port is taken: certfront ends by itself, non-zero, and the log names the port."""
-    with Front() as front, socket.create_server(("0.0.0.0", front.http_port)):
-        front.start()
-        assert front.ended() not in (0, None)
-        assert f":{front.http_port} failed" in front.log()
+@pytest.mark.parametrize("variable", ["HTTP_PORT", "HTTPS_PORT", "STATUS_PORT"])
+def test_nginx_that_cannot_start_ends_the_whole(variable: str) -> None:
+    """A port is taken: certfront ends by itself, non-zero, and the log names the port and its variable."""
+    with Front() as front:
+        port = getattr(front, variable.lower())
+        with socket.create_server(("0.0.0.0", port)):
+            front.start()
+            assert front.ended() not in (0, None)
+        assert f":{port} failed" in front.log()
+        assert f"{variable}: another program listens on port {port}" in front.log()
         assert "NGINX cannot be kept running" in front.log()
 
 
