@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from entrypoint.core import pem, report, vet
-from entrypoint.core.certificate import describe
+from entrypoint.core.certificate import describe, reason
 from entrypoint.core.model import CertificateInfo, Chain, Key, Outcome, Problem, Refused
 from entrypoint.core.names import covers_any
 from entrypoint.core.options import Endpoint, Settings
@@ -116,14 +116,32 @@ def read_key(slot: Slot) -> Key | Problem:
 
 
 async def look_at_all(slots: Sequence[Slot], settings: Settings, now: datetime, *, force: bool) -> list[Found]:
-    """A finding for each, of so many at once that neither CertMgr nor this machine is flooded."""
+    """A finding for each, of so many at once that neither CertMgr nor this machine is flooded.
+
+    Whatever one of them provokes is that pair's problem, and does not end the look at the others.
+    """
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def one(slot: Slot) -> Found:
         async with limit:
-            return await look(slot, settings, now, force=force)
+            try:
+                return await look(slot, settings, now, force=force)
+            except BaseException as error:  # noqa: BLE001 - what the other side sent must not end all looks
+                return Found(_kept(slot, slot.key if isinstance(slot.key, Key) else None), _unexpected(error))
 
     return list(await asyncio.gather(*map(one, slots)))
+
+
+def _unexpected(error: BaseException) -> Problem:
+    """The problem behind what should never have been raised. The end of this process passes, as BaseException does.
+
+    A panic of cryptography's Rust half is no Exception, and has no name to import.
+    """
+    if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        raise error
+    log.debug("a look failed unexpectedly", exc_info=error)
+    detail = f"the check failed unexpectedly ({type(error).__name__}: {reason(error)})"
+    return Problem(Outcome.MALFORMED, detail, "is what came back a certificate? `certfront fetch NAME` shows it")
 
 
 async def look(slot: Slot, settings: Settings, now: datetime, *, force: bool) -> Found:

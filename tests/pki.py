@@ -17,7 +17,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -82,10 +82,12 @@ def issue(
     serial: int | None = None,
     extensions: Iterable[x509.ExtensionType] = (),
     plain: bool = False,
+    rsa_padding: padding.PSS | None = None,
 ) -> Issued:
     """Return a certificate that ``issuer`` signed (None: itself); without ``key``, an EC key of its name.
 
-    ``plain`` leaves out the key identifiers and the key usage, as small private CAs do.
+    ``plain`` leaves out the key identifiers and the key usage, as small private CAs do. ``rsa_padding`` is for a
+    signature by an RSA key that is not of PKCS #1, version 1.5.
     """
     key = key or ec_key(_stable(common_name))
     signer = issuer.key if issuer else key
@@ -102,7 +104,7 @@ def issue(
     for extension in [*_usual(key, signer, names, ca=ca, plain=plain), *extensions]:
         builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
     digest = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
-    return Issued(builder.sign(signer, digest), key)
+    return Issued(builder.sign(signer, digest, rsa_padding=rsa_padding), key)
 
 
 def cross_sign(subject: Issued, issuer: Issued, **options: Any) -> Issued:

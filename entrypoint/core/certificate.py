@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from cryptography import x509
@@ -36,14 +36,37 @@ def describe(der: bytes) -> CertificateInfo:
 
 
 def parse(der: bytes) -> x509.Certificate:
-    """The certificate in ``der``. Raises Refused (malformed)."""
+    """The certificate in ``der``, with all that is parsed lazily parsed once. Raises Refused (malformed).
+
+    Extensions that do not parse, a key and a signature of unknown algorithms are left to `extensions_fault`,
+    `public_key` and `signature_fault`; nothing else of the certificate raises later.
+    """
     with _without_warnings():
         try:
             cert = x509.load_der_x509_certificate(der)
-            _ = cert.subject, cert.issuer  # parsed lazily: whatever fails, fails here
+            _read(cert)
         except ODD as error:
             raise Refused(Outcome.MALFORMED, f"it is no X.509 certificate: {reason(error)}") from None
     return cert
+
+
+def _read(cert: x509.Certificate) -> None:
+    """Read each field that certfront reads anywhere; raises one of `ODD` where one cannot be read."""
+    _ = cert.version, cert.serial_number, cert.not_valid_before_utc, cert.not_valid_after_utc
+    _ = cert.signature, cert.signature_algorithm_oid, cert.public_bytes(Encoding.DER)
+    for name in (cert.subject, cert.issuer):
+        _ = dn(name), name.public_bytes()
+    for what in (_read_key, _read_signature):
+        with suppress(UnsupportedAlgorithm):
+            what(cert)
+
+
+def _read_key(cert: x509.Certificate) -> None:
+    cert.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _read_signature(cert: x509.Certificate) -> None:
+    _ = cert.signature_hash_algorithm, cert.signature_algorithm_parameters
 
 
 def parse_all(ders: Iterable[bytes]) -> tuple[list[x509.Certificate], str]:
@@ -122,7 +145,7 @@ def _serial(cert: x509.Certificate) -> str:
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Silence cryptography about serial numbers below 1: they are not ours to judge."""
+    """Silence cryptography about serial numbers below 1, country codes of odd length and the like."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -148,7 +171,7 @@ def signature_fault(cert: x509.Certificate) -> str:
     """What is too weak or unknown about how it is signed; empty where nothing is."""
     try:
         digest = cert.signature_hash_algorithm
-    except UnsupportedAlgorithm:
+    except ODD:
         return f"signed with an unknown algorithm, {cert.signature_algorithm_oid.dotted_string}"
     weak = digest is not None and digest.name in ("md5", "sha1")
     return f"signed with {digest.name.upper()}, SHA-256 or better expected" if digest and weak else ""

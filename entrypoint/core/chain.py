@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store
 from cryptography.x509.verification import VerificationError as Unverified
 
-from entrypoint.core.certificate import ODD, dn, parse, parse_all, public_key, reason, signature_fault
+from entrypoint.core.certificate import ODD, dn, parse_all, public_key, reason, signature_fault
 
 _MOST_LINKS = 20  # a longer chain is none that browsers follow
 _MOST_TRIES = 32  # signatures checked for one link, where many certificates bear the issuer's name
@@ -41,12 +41,12 @@ def order(ders: Sequence[bytes], spki: bytes = b"", now: datetime | None = None)
 
 def arranged(ders: Sequence[bytes]) -> tuple[bytes, ...]:
     """As `order`, followed by the root if it was sent: everything that belongs together, for a person to look at."""
-    ordered = order(ders)
-    if not ordered:
+    certs, _ = parse_all(ders)
+    if not certs:
         return tuple(ders)
-    top = parse(ordered[-1])
-    roots = [der for der in ders if der not in ordered and is_root(found := parse(der)) and found.subject == top.issuer]
-    return (*ordered, *dict.fromkeys(roots))
+    path = link(certs, choose_leaf(certs, b""), None)
+    roots = [cert for cert in certs if is_root(cert) and cert.subject == path.certs[-1].issuer]
+    return tuple(dict.fromkeys((*to_ders(path), *to_ders(Path(tuple(roots))))))
 
 
 def choose_leaf(certs: Sequence[x509.Certificate], spki: bytes) -> x509.Certificate:

@@ -7,4 +7,5 @@ from datetime import UTC, datetime
 
 def rfc3339(moment: datetime) -> str:
     """RFC 3339 in UTC, to the second; ``moment`` is aware."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    utc = moment.astimezone(UTC).replace(tzinfo=None)  # strftime would write year 1 as "1"
+    return f"{utc.isoformat(timespec='seconds')}Z"

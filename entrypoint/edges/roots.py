@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import ssl
-import warnings
 from pathlib import Path
 
 from cryptography import x509
 
+from entrypoint.core import pem
+from entrypoint.core.certificate import parse_all
 from entrypoint.core.model import Outcome, Refused
+
+log = logging.getLogger("certfront")
 
 
 def load(source: str) -> list[x509.Certificate]:
-    """The certificates of ``TRUSTED_ROOTS_FILE``. Raises `Refused` (untrusted) where there are none."""
+    """The certificates of ``TRUSTED_ROOTS_FILE``. Raises `Refused` (untrusted) where there are none.
+
+    One that does not parse is left out with a warning: the others are trusted as before.
+    """
     path = Path(ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt")
     path = path if source == "system" else Path(source)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one of the system's roots has a serial number of zero
-            return x509.load_pem_x509_certificates(path.read_bytes())
+        certs, fault = parse_all(pem.decode(path.read_bytes()))
     except OSError as error:
-        why = error.strerror or str(error)
-    except ValueError:
-        why = "no certificate in PEM form in it"
+        certs, fault, why = [], "", error.strerror or str(error)
+    else:
+        why = fault or "no certificate in PEM form in it"
+    if certs:
+        _say(path, fault)
+        return certs
     raise Refused(
         Outcome.UNTRUSTED,
         f"TRUSTED_ROOTS_FILE: {path}: {why}",
         "give a file of root certificates in PEM form, or `system` with the package ca-certificates installed",
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _say(path: Path, fault: str) -> None:
+    """Once: the roots are read for every chain that is vetted."""
+    if fault:
+        log.warning("TRUSTED_ROOTS_FILE: %s: %s; it is left out", path, fault)

@@ -39,3 +39,11 @@ def test_none(tmp_path: Path, content: bytes | None) -> None:
     assert caught.value.problem.outcome is Outcome.UNTRUSTED
     assert f"TRUSTED_ROOTS_FILE: {path}: " in caught.value.problem.detail
     assert "PEM" in caught.value.problem.hint
+
+
+def test_one_that_does_not_parse(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is left out, and said once; the others are trusted as before."""
+    path, good = tmp_path / "roots.pem", pki.root("Good")
+    path.write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" + good.pem)
+    assert [roots.load(str(path)) for _ in range(2)] == [[good.cert]] * 2
+    assert caplog.text.count("left out") == 1
