@@ -24,6 +24,7 @@ from entrypoint.core.options import Settings
 from entrypoint.core.plan import Plan
 from entrypoint.core.site import Facts, snippets
 from entrypoint.core.times import rfc3339
+from entrypoint.doubts import Doubts
 from entrypoint.edges import control, keys, nginx, source, watch
 from entrypoint.edges.configuration import UserConfiguration
 from entrypoint.edges.generations import Generation, Generations, Locked, lock
@@ -33,6 +34,7 @@ from entrypoint.events import Mailbox, Request, why
 from entrypoint.look import AT_ONCE, Found, Slot, look_at_all, running
 from entrypoint.pairs import Pairs, due, record
 from entrypoint.rollout import Rollout, other_generation_runs
+from entrypoint.settings import near_misses
 
 log = logging.getLogger("certfront")
 
@@ -43,8 +45,16 @@ _SLACK = 30.0  # seconds that a cycle may take beyond its fetches before health 
 class Agent:
     """One agent on one state folder."""
 
-    def __init__(self, settings: Settings, program: str, facts: Facts, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        program: str,
+        facts: Facts,
+        clock: Callable[[], datetime],
+        doubts: Doubts | None = None,
+    ) -> None:
         self.settings, self.facts, self.clock = settings, facts, clock
+        self.doubts = doubts or Doubts(settings)
         self.templates = source.packaged()
         self.generations = Generations(settings.state_dir)
         self.pairs = Pairs(
@@ -120,6 +130,7 @@ class Agent:
         """The one broad ``except``: whatever goes wrong in a cycle, the next one comes, and NGINX serves on."""
         try:
             await self._cycle(requests)
+            self.doubts.consider(self.pairs.source, certificates=bool(self.slots))
             self._publish()
         except Exception:
             log.exception("this cycle failed unexpectedly; what was served goes on being served")
@@ -212,7 +223,7 @@ class Agent:
             now=self.clock(),
             interval=self.settings.check_interval,
             commented_out=self.attempts.commented_out,
-            warnings=self.attempts.warnings,
+            warnings=(*self.doubts.warnings, *self.attempts.warnings),
             problem=self.rejected,
         )
 
@@ -224,7 +235,7 @@ class Agent:
         horizon = self._pause() + _SLACK + self.settings.timeout * max(1, len(self.settings.certmgr_hosts)) * rounds
         try:
             self.files.status(self._status(self.slots))
-            self.files.readiness(report.not_ready(slot.record for slot in self.slots))
+            self.files.readiness(report.not_ready((slot.record for slot in self.slots), self.doubts.not_ready))
             self.files.alive(now, now + horizon)
         except OSError as error:
             log.error("CERTFRONT_RUN_DIR: the status cannot be written: %s", error)
@@ -239,7 +250,8 @@ def main(settings: Settings) -> int:
             log.warning("%s", warning)
     try:
         with lock(settings.state_dir / "agent.lock"):
-            agent = Agent(settings, program, facts, lambda: datetime.now(UTC))
+            doubts = Doubts(settings, near_misses(os.environ))
+            agent = Agent(settings, program, facts, lambda: datetime.now(UTC), doubts)
             asyncio.run(agent.run())
     except Locked:
         raise Refused(Outcome.CONFIG_REJECTED, f"another agent works on {settings.state_dir}") from None

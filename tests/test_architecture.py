@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "log": set(),
     "terminal": {"core"},
     "values": {"core"},
+    "doubts": {"core"},
     "settings": {"core", "values"},
     "sockets": set(),
     "memory": set(),
@@ -42,6 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "events": set(),
     "attempts": {"core", "edges", "isolate", "look", "pairs", "rollout"},
     "agent": {
+        "doubts",
         "attempts",
         "core",
         "edges",

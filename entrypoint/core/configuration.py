@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from entrypoint.core.listen import Socket, listeners
 from entrypoint.core.notes import Note, notes
-from entrypoint.core.paths import PathWord, folder
+from entrypoint.core.paths import PathWord, folder, full_name
 from entrypoint.core.servers import Pair, Server, defaults, hosts, pairs, server_names, together
 from entrypoint.core.syntax import Parsed, SyntaxFault
 from entrypoint.core.tree import Fault, Place, Setting, Tree
@@ -50,6 +50,13 @@ class Configuration:
         own = tuple(server for server in self.servers if server.block.file == file and server.has_line(line))
         blocks = self.blocks.get(file, frozenset())
         return own or tuple(server for server in self.servers if server.place in blocks)
+
+    @property
+    def key_files(self) -> frozenset[str]:
+        """The absolute paths of all keys that it names, whatever for."""
+        words = (each for some in self.paths.values() for each in some)
+        keys = (each.word.value for each in words if each.directive.name.endswith("ssl_certificate_key"))
+        return frozenset(full_name(key, folder(self.files[0])) for key in keys)
 
     def blocks_at(self, file: str, line: int) -> tuple[Setting, ...]:
         """The blocks right inside ``http``, ``stream`` or ``mail``, such as an ``upstream``, that a line belongs to."""

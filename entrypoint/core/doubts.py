@@ -1,17 +1,19 @@
-"""What the settings say and hardly mean, as a sentence for each variable: for the log and the status, no error."""
+"""What is allowed and still hardly meant so, as a sentence for each variable: for the log and the status, no error."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from urllib.parse import urlsplit
 
 from entrypoint.core.options import Settings
 
+Doubt = tuple[str, str]  # where it is set, and the sentence
 _FOLLOWED = (None, 80, 443)
+_NAMES = "SERVER_NAME"
 
 
-def of_settings(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Doubts that the settings alone give rise to: variable and sentence."""
+def of_settings(settings: Settings) -> Iterator[Doubt]:
+    """Those that the settings alone give rise to."""
     target = settings.acme_challenge_target
     if settings.acme_challenge == "redirect" and target and urlsplit(target).port not in _FOLLOWED:
         yield (
@@ -19,3 +21,30 @@ def of_settings(settings: Settings) -> Iterator[tuple[str, str]]:
             f"challenges are redirected to {target}, but ACME servers follow redirects to the ports 80 and 443 only: "
             "ACME_CHALLENGE=proxy passes them on instead",
         )
+
+
+def of_misspelt(near: Iterable[tuple[str, str]]) -> Iterator[Doubt]:
+    """Those of variables that are none of ours, each with the one that it is close to."""
+    return ((name, f"certfront knows no such variable: did you mean {ours}?") for name, ours in near)
+
+
+def of_idle_keys(keys: Collection[str], near: Iterable[tuple[str, str]]) -> Iterator[Doubt]:
+    """Whoever gave keys that no server uses expects TLS."""
+    if keys:
+        reason = f"{' and '.join(keys)}: a key was given, but no server uses it, and nothing is served with it"
+        yield "KEY_FILE", f"{reason}: {_unset(near)}, and no ssl_certificate_key names it"
+
+
+def of_the_site(settings: Settings, near: Iterable[tuple[str, str]], *, certificates: bool) -> Iterator[Doubt]:
+    """What is set for a site that has no name; ``certificates``: whether any server needs one."""
+    if settings.server_names:
+        return
+    if settings.upstream:
+        yield "UPSTREAM", f"{_unset(near)}: {settings.upstream} is not served by TLS"
+    if settings.certmgr_hosts and not certificates:
+        yield "CERTMGR_HOST", f"{_unset(near)}: no server needs a certificate, and CertMgr is not asked for one"
+
+
+def _unset(near: Iterable[tuple[str, str]]) -> str:
+    typos = [name for name, ours in near if ours == _NAMES]
+    return f"{_NAMES} is not set" + "".join(f" ({name} is: did you mean {_NAMES}?)" for name in typos)

@@ -143,10 +143,11 @@ def _certificate(record: Record, now: datetime, interval: float) -> dict[str, An
     }
 
 
-def not_ready(records: Iterable[Record]) -> str:
-    """Why ``/readyz`` says 503, a line for each certificate that is not served; empty where all are."""
+def not_ready(records: Iterable[Record], besides: str = "") -> str:
+    """Why ``/readyz`` says 503, a line for each certificate that is not served, and ``besides``; empty if ready."""
     missing = [record for record in records if record.served is None]
-    return "\n".join(f"{record.name}: {record.outcome or 'pending'}: {record.detail}" for record in missing)
+    lines = [f"{record.name}: {record.outcome or 'pending'}: {record.detail}" for record in missing]
+    return "\n".join(filter(None, [*lines, besides]))
 
 
 def change(record: Record, old: CertificateInfo | None, new: CertificateInfo) -> str:

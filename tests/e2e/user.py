@@ -38,7 +38,8 @@ class User(Front):
     """A front whose configuration is the user's: files in `etc`."""
 
     def __init__(self, **environment: str | None) -> None:
-        super().__init__({"SERVER_NAME": None, "UPSTREAM": None, **environment})
+        site = {} if environment.get("SERVER_NAME") else {"KEY_FILE": None}
+        super().__init__({"SERVER_NAME": None, "UPSTREAM": None, **site, **environment})
         self.etc = self.folder / "etc"
         (self.etc / "conf.d").mkdir(parents=True)
         self.environment = {
