@@ -58,11 +58,12 @@ class Site:
         )
         values["pairs"] = _pair_lines(self.pairs)
         servers = (*_servers_before(self.settings, user), *(("site-tls",) if self.pairs else ()))
-        site = "".join(fill(self.templates[f"templates/{name}.conf"], values) for name in ("site-variables", *servers))
+        site = "".join(fill(self.templates[f"templates/{name}.conf"], values) for name in servers)
         files = {
             "mime.types": self.templates["mime.types"],
             "status.conf": fill(self.templates["templates/status.conf"], values),
-            "site.conf": self._gated(site, when),
+            "variables.conf": fill(self.templates["templates/variables.conf"], values),
+            "site.conf": self._gated("include variables.conf;\n" + site, when),
         }
         if not user:
             files["nginx.conf"] = fill(self.templates["nginx.conf"], values)
@@ -184,7 +185,8 @@ def _main_values(settings: Settings, facts: Facts, generation: int) -> dict[str,
         "server_names": " ".join(settings.server_names) or "_",
         "https_port": str(settings.https_port),
         "https_public_port": str(settings.https_public_port),
-        "https_host": "$host" if settings.https_public_port == HTTPS else f"$host:{settings.https_public_port}",
+        "https_colon_port": "" if settings.https_public_port == HTTPS else f":{settings.https_public_port}",
+        "site_name": settings.site_name or "_",
         "acme_target": settings.acme_challenge_target,
         "hsts": settings.hsts or HSTS,
         "html_root": HTML_ROOT,
@@ -248,6 +250,7 @@ def _target(name: str, text: str, facts: Facts) -> dict[str, str]:
         authority = (f"[{address}]" if ":" in address else address) + (f":{url.port}" if url.port else "")
     return {
         f"{name}_scheme": url.scheme,
+        f"{name}_netloc": url.netloc,
         f"{name}_authority": authority,
         f"{name}_ssl_name": f"proxy_ssl_name {host};" if address else "",
         f"{name}_path": url.path,

@@ -142,12 +142,12 @@ def test_challenge(tmp_path: Path) -> None:
     """The challenge's path leads to CertMgr, with or without TLS, as the setting says."""
     for pairs in (PAIR, ()):
         assert "include snippets/acme-challenge.conf;" in _site(tmp_path, *pairs)
-    location = "location ^~ /.well-known/acme-challenge/ {"
     redirect = _snippet(tmp_path, "acme-challenge")
-    assert f"{location}\n    return 301 https://certmgr.acme.com$request_uri;" in redirect
+    assert "location ^~ /.well-known/acme-challenge/ {\n" in redirect
+    assert "    return 301 https://certmgr.acme.com$request_uri;\n" in redirect
     proxy = _snippet(tmp_path, "acme-challenge", ACME_CHALLENGE="proxy", ACME_CHALLENGE_TARGET="http://other:81")
     assert 'set $certfront_certmgr "other:81";' in proxy
-    assert "proxy_pass http://$certfront_certmgr;" in proxy
+    assert "proxy_pass http://$certfront_certmgr/.well-known/acme-challenge/$certfront_token;" in proxy
     for nothing in ({"ACME_CHALLENGE": "off"}, {"CERTMGR_HOST": None}):
         text = _snippet(tmp_path, "acme-challenge", **nothing)
         assert all(line.startswith("#") for line in text.splitlines())
@@ -157,7 +157,7 @@ def test_challenge(tmp_path: Path) -> None:
 def test_redirect(tmp_path: Path, port: str, expected: str) -> None:
     """Once TLS is on, port 80 redirects to the public port, which is not named where it is the usual one."""
     text = _snippet(tmp_path, "https-redirect", HTTPS_PUBLIC_PORT=port)
-    assert f"return 301 https://$host{expected}$request_uri;" in text
+    assert f"return 301 https://$certfront_name{expected}$request_uri;" in text
     assert "include snippets/https-redirect.conf;" in _site(tmp_path, *PAIR)
     assert "https-redirect" not in _site(tmp_path)
 

@@ -49,6 +49,12 @@ class TestBeforeTheFirstCertificate:
         host, port = pending.certmgr.address
         assert (code, headers["Location"]) == (301, f"https://{host}:{port}{path}")
 
+    @pytest.mark.parametrize("uri", ["", "?token", "token/", "a/b", "token.nsf", "a;b", "a%20b/../token"])
+    def test_what_is_no_challenge(self, pending: Front, uri: str) -> None:
+        """What is not one word below the challenges' path, as it is sent, is not found; it leads nowhere."""
+        assert pending.http(f"/.well-known/acme-challenge/{uri}")[0] == 404
+        assert pending.http(f"/x.nsf/../.well-known/acme-challenge/{uri}")[0] == 404
+
     def test_tls_is_not_served(self, pending: Front) -> None:
         """A visitor of the site over TLS gets no certificate at all, not even a placeholder."""
         with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
