@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -15,6 +16,8 @@ from entrypoint.edges.generations import Generation
 from entrypoint.look import Found, running
 from entrypoint.pairs import Pairs, remember
 from entrypoint.rollout import Remembered, Rollout
+
+log = logging.getLogger("certfront")
 
 
 class Attempts:
@@ -34,6 +37,7 @@ class Attempts:
         self.gated: Mapping[str, Problem] = {}
         self.commented_out: Mapping[str, str] = {}
         self.warnings: tuple[tuple[str, str], ...] = ()
+        self._remarked: tuple[int, tuple[tuple[str, str], ...]] = (0, ())
         self._digested: tuple[object, object, str] | None = None
 
     def forget(self) -> None:
@@ -51,7 +55,7 @@ class Attempts:
         current = self.generations.current()
         if not current or current.manifest.get("digest") != digest:
             return None
-        self._note(plan)
+        self._note(replace(plan, remarks=self._remarks(current)))
         return plan, current
 
     async def make_live(self, plan: Plan, looks: Mapping[str, Found], cause: str) -> Problem | None:
@@ -91,10 +95,25 @@ class Attempts:
         remember(slots, plan, looks, self.gated)
         return None
 
+    def _remarks(self, current: Generation) -> tuple[tuple[str, str], ...]:
+        """What NGINX warned of in what is live, read once."""
+        if self._remarked[0] != current.number:
+            self._remarked = current.number, self.generations.remarks(current)
+        return self._remarked[1]
+
     def _note(self, plan: Plan) -> None:
         """What of the user's configuration does not run, and what is said of it besides."""
         self.gated, self.commented_out = isolate.gated_pairs(plan), plan.users_commented_out()
+        self._say_news(plan.remarks)
         self.warnings = plan.warnings()
+
+    def _say_news(self, remarks: tuple[tuple[str, str], ...]) -> None:
+        """Each warning of NGINX's once, however many places it is about."""
+        known = {why for _, why in self.warnings}
+        for why in dict.fromkeys(why for _, why in remarks if why not in known):
+            places = [where for where, each in remarks if each == why]
+            more = f" (and {len(places) - 1} places more, see `certfront status`)" if len(places) > 1 else ""
+            log.warning("NGINX warns: %s: %s%s", places[0], why, more)
 
     def _smaller(self, plan: Plan, current: Generation | None) -> Iterator[Plan]:
         """Without the user's files where none of them runs anyway; each of several changes alone."""

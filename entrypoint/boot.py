@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from entrypoint import isolate, machine, opening, signals
+from entrypoint import machine, opening, signals
 from entrypoint.core import report
 from entrypoint.core.configuration import Source
 from entrypoint.core.gate import Gates
@@ -29,6 +29,7 @@ from entrypoint.edges import nginx, source, unlock
 from entrypoint.edges.configuration import UserConfiguration
 from entrypoint.edges.generations import Generation, Generations, Locked, lock
 from entrypoint.edges.publish import StatusFiles
+from entrypoint.staging import Stager
 
 log = logging.getLogger("certfront.boot")
 
@@ -194,24 +195,7 @@ def _why_pending(pair: Wanted, settings: Settings) -> str:
 
 def _accepted(plan: Plan, program: str, generations: Generations, why: str) -> Generation:
     """Build the plan, without those of the user's servers and files that NGINX refuses."""
-    for _ in range(isolate.MOST_REFUSALS):
-        try:
-            return _build(plan, program, generations, why)
-        except isolate.Rejected as error:
-            log.warning("NGINX refuses a part: %s", isolate.told(plan, error))
-            plan = isolate.without(plan, error)
-    raise isolate.too_many()
-
-
-def _build(plan: Plan, program: str, generations: Generations, why: str) -> Generation:
-    opening.provide_missing(plan)
-    number = generations.next_number()
-    generation = generations.stage(number, plan.files(number), plan.manifest(number, why))
-    try:
-        nginx.test(program, generation.config, plan.settings.run_dir)
-    except Refused as error:
-        generations.refuse(generation, isolate.translated(plan, generation.path, error.problem.detail))
-        raise isolate.Rejected(error.problem, generation.path) from None
+    _, generation = Stager(program, generations).accepted(plan, why, opening.provide_missing)
     generations.publish(generation)
     return generation
 

@@ -158,6 +158,8 @@ def _render(arguments: argparse.Namespace) -> int:
 
 def _plan(settings: Settings) -> tuple[Plan, int]:
     """What runs, or would if certfront started now, with the number of its generation."""
+    from dataclasses import replace
+
     from entrypoint import machine
     from entrypoint.boot import as_it_runs, stored_plan, user_source
     from entrypoint.edges import nginx
@@ -170,7 +172,10 @@ def _plan(settings: Settings) -> tuple[Plan, int]:
     plan = stored_plan(settings, facts, generations, user_source(settings, facts))
     plan = plan.with_details(StatusFiles(settings.run_dir).read() or {})
     current = generations.current()
-    return (current and as_it_runs(plan, current)) or plan, current.number if current else 1
+    running = current and as_it_runs(plan, current)
+    if current and running:
+        plan = replace(running, remarks=generations.remarks(current))
+    return plan, current.number if current else 1
 
 
 def _health(arguments: argparse.Namespace) -> int:

@@ -16,6 +16,8 @@ from entrypoint.core.servers import Server
 from entrypoint.core.syntax import Directive, Parsed, attempt, walk
 from entrypoint.core.wanted import cared_for, identity
 
+_CHAIN = re.compile(r"/chain-[^/]*\Z")
+_CONFLICT = re.compile(r'conflicting server name "(?P<name>.*)" on \S*?(?P<port>\d+), ignored')
 _BIND = re.compile(r"\bbind\(\) to (?:\S*:)?(?P<port>\d+) failed")
 
 
@@ -69,7 +71,25 @@ def translated(plan: Plan, generation: Path, message: str) -> str:
         place = plan.origin(match["path"], int(match["line"]))
         return f"{place[0]}:{place[1]}" if place else match[0]
 
-    return _copies(generation).sub(own, message)
+    def own_file(match: re.Match[str]) -> str:
+        pair = plan.pair_of(match["chain"] or match["key"])
+        return (pair and (pair.certificate_file if _CHAIN.search(match[0]) else pair.key_file)) or match[0]
+
+    return _pair_files(plan, generation).sub(own_file, _copies(generation).sub(own, message))
+
+
+def remarks(plan: Plan, generation: Path, messages: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """NGINX's warnings, each with the place of the user's that it is about, the root file where it names none."""
+    if not plan.source:
+        return ()
+    found: dict[tuple[str, str], None] = {}
+    for message in messages:
+        servers = [*_presenting(plan, plan.source, generation, message), *_namesakes(plan.source, message)[-1:]]
+        places = [place for match in _copies(generation).finditer(message) for place in _named(plan, match)]
+        places += [_line(server) for server in servers]
+        where = f"{places[0][0]}:{places[0][1]}" if places else plan.source.root
+        found[where, translated(plan, generation, message).removesuffix(f" in {where}")] = None
+    return tuple(found)
 
 
 def told(plan: Plan, error: Rejected) -> Refused:
@@ -82,9 +102,35 @@ def _copies(generation: Path) -> re.Pattern[str]:
     return re.compile(rf"{re.escape(str(generation))}/(?P<path>[^:;]+):(?P<line>\d+)")
 
 
+def _pair_files(plan: Plan, generation: Path) -> re.Pattern[str]:
+    """Chains and keys as NGINX names them: those in the generation, and the keys in the run folder."""
+    run = re.escape(str(plan.settings.run_dir))
+    return re.compile(rf'{re.escape(str(generation))}/(?P<chain>certs/[^":;]+)|(?P<key>{run}/keys/[^":;]+)')
+
+
+def _presenting(plan: Plan, source: Source, generation: Path, message: str) -> Iterator[Server]:
+    """The servers that present a pair, a file of which a message is about."""
+    for match in _pair_files(plan, generation).finditer(message):
+        if about := plan.pair_of(match["chain"] or match["key"]):
+            for server in source.configuration.servers:
+                if any(identity(pair) == about.identity for pair in cared_for(server)):
+                    yield server
+
+
+def _namesakes(source: Source, message: str) -> list[Server]:
+    """The servers that bear the same name on the same port, of which NGINX ignores all but the first."""
+    match = _CONFLICT.match(message)
+    if not match:
+        return []
+    name, port = match["name"], int(match["port"])
+    servers = source.configuration.servers
+    return [each for each in servers if name in each.names and any(one.port == port for one in each.listeners)]
+
+
 def _places(plan: Plan, source: Source, generation: Path, message: str) -> Iterator[tuple[str, int]]:
     """The user's files and lines that a message is about: named in it, or holding a path or a port that is."""
     named = [place for match in _copies(generation).finditer(message) for place in _named(plan, match)]
+    named = named or [_line(server) for server in _presenting(plan, source, generation, message)]
     yield from named
     if named:
         return
@@ -103,7 +149,11 @@ def _named(plan: Plan, match: re.Match[str]) -> Iterator[tuple[str, int]]:
     if place := plan.origin(path, line):
         yield place
     for server in plan.neighbours(path, line):
-        yield server.block.file, server.block.directive.line
+        yield _line(server)
+
+
+def _line(server: Server) -> tuple[str, int]:
+    return server.block.file, server.block.directive.line
 
 
 def _files(directive: Directive, prefix: str) -> Iterator[str]:
@@ -119,7 +169,7 @@ def _files(directive: Directive, prefix: str) -> Iterator[str]:
 def _listening(servers: Iterable[Server], port: int) -> Iterator[tuple[str, int]]:
     for server in servers:
         if any(listener.port == port for listener in server.listeners):
-            yield server.block.file, server.block.directive.line
+            yield _line(server)
 
 
 def gated_pairs(plan: Plan) -> dict[str, Problem]:

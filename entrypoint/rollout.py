@@ -12,12 +12,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from entrypoint import isolate, opening, proof
+from entrypoint import opening, proof
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.plan import Plan
 from entrypoint.edges import nginx, passwords
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.rpc import Supervisord
+from entrypoint.staging import Stager
 
 T = TypeVar("T")
 
@@ -70,7 +71,9 @@ class Rollout:
     supervisord: Supervisord
     run_dir: Path
     untidy: bool = False
-    complaints: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self.stager = Stager(self.program, self.generations)
 
     async def apply(self, plan: Plan, known: Iterable[bytes], why: str) -> Applied:
         """Make ``plan`` live, without those of the user's servers and files that NGINX refuses.
@@ -80,7 +83,7 @@ class Rollout:
         """
         before = self.generations.current()
         plan, generation = await self._accepted(plan, known, why)
-        if generation is None:
+        if before and generation.number == before.number:
             return Applied(plan, None)
         try:
             self.generations.publish(generation)
@@ -91,45 +94,17 @@ class Rollout:
         self.confirm(generation)
         return Applied(plan, spent)
 
-    async def _accepted(self, plan: Plan, known: Iterable[bytes], why: str) -> tuple[Plan, Generation | None]:
-        """The plan that NGINX accepts, and its generation: None where that is what is live already."""
-        known = tuple(known)
-        complaints: set[str] = set()
-        for _ in range(isolate.MOST_REFUSALS):
-            current = self.generations.current()
-            try:
-                unchanged = plan.gates and current and current.manifest.get("digest") == plan.digest
-                generation = None if unchanged else await self._staged(plan, known, why)
-            except isolate.Rejected as error:
-                narrower, complaint = isolate.without(plan, error), str(isolate.told(plan, error))
-                self._say(complaint)
-                complaints.add(complaint)
-                plan = narrower
-            else:
-                self.complaints = frozenset(complaints)
-                return plan, generation
-        raise isolate.too_many()
+    async def _accepted(self, plan: Plan, known: Iterable[bytes], why: str) -> tuple[Plan, Generation]:
+        """The plan that NGINX accepts, and its generation: it may be the live one."""
+        offered = self._offered(known)
 
-    def _say(self, complaint: str) -> None:
-        """Loudly once: the same is tried again and again until it is mended."""
-        level = logging.DEBUG if complaint in self.complaints else logging.WARNING
-        log.log(level, "NGINX refuses a part: %s", complaint)
+        def provide(plan: Plan) -> None:
+            opening.provide(plan, offered)
 
-    async def _staged(self, plan: Plan, known: Iterable[bytes], why: str) -> Generation:
         try:
-            opening.provide(plan, self._offered(known))
-            number = self.generations.next_number()
-            # The last pairs come along: an NGINX that starts while the link moves may read half of each configuration.
-            carried = self.generations.pair_files()
-            generation = self.generations.stage(number, plan.files(number), plan.manifest(number, why), carried)
+            return await asyncio.to_thread(self.stager.accepted, plan, why, provide, self.generations.current())
         except OSError as error:
             raise _refused(error) from None
-        try:
-            await asyncio.to_thread(nginx.test, self.program, generation.config, self.run_dir)
-        except Refused as error:
-            self._refuse(generation, isolate.translated(plan, generation.path, str(error)))
-            raise isolate.Rejected(error.problem, generation.path) from None
-        return generation
 
     async def prove(
         self, plan: Plan, generation: Generation, *, reload: bool, before: Generation | None = None
@@ -191,13 +166,7 @@ class Rollout:
             # If NGINX is down, supervisord starts it with what is current now.
             with contextlib.suppress(Refused):
                 self.supervisord.reload_nginx()
-        self._refuse(failed, reason)
-
-    def _refuse(self, generation: Generation, reason: str) -> None:
-        try:
-            self.generations.refuse(generation, reason)
-        except OSError as error:
-            log.error("generation %d could not be marked as refused: %s", generation.number, error)
+        self.stager.refuse(failed, reason)
 
     def _offered(self, known: Iterable[bytes]) -> list[bytes]:
         """Passwords that open keys now, and those that opened the ones that are served: their file may have changed."""

@@ -35,10 +35,11 @@ ALLOWED: dict[str, set[str]] = {
     "edges": {"core", "memory", "settings", "signals", "sockets"},
     "look": {"core", "edges", "settings"},  # the first half of the agent's cycle
     "isolate": {"core"},
+    "staging": {"core", "edges", "isolate"},
     "machine": {"core", "edges"},
     "opening": {"core", "edges"},
     "proof": {"core", "edges"},
-    "rollout": {"core", "edges", "isolate", "opening", "proof", "settings"},  # the second
+    "rollout": {"core", "edges", "opening", "proof", "settings", "staging"},  # the second
     "pairs": {"core", "edges", "look", "settings"},
     "events": set(),
     "attempts": {"core", "edges", "isolate", "look", "pairs", "rollout"},
@@ -57,7 +58,7 @@ ALLOWED: dict[str, set[str]] = {
         "settings",
         "signals",
     },
-    "boot": {"core", "edges", "isolate", "log", "machine", "opening", "settings", "signals"},
+    "boot": {"core", "edges", "log", "machine", "opening", "settings", "signals", "staging"},
     "demo": {"agent", "boot", "cli", "core", "edges", "log", "settings", "terminal"},
     "cli": {"agent", "boot", "core", "demo", "edges", "log", "machine", "settings", "terminal", "values"},
     "launch": {"cli", "signals"},

@@ -49,7 +49,8 @@ class Usable:
 class Plan:
     """What should run: the built-in site, and the user's configuration, if there is one, but for what is gated.
 
-    ``when`` it was made (RFC 3339) is written above what is commented out.
+    ``when`` it was made (RFC 3339) is written above what is commented out. ``remarks`` are NGINX's warnings about it,
+    each with its place in the user's files.
     """
 
     settings: Settings
@@ -60,6 +61,7 @@ class Plan:
     source: Source | None = None
     gates: Gates = field(default_factory=Gates)
     when: str = ""
+    remarks: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def wanted(self) -> tuple[Wanted, ...]:
@@ -114,6 +116,15 @@ class Plan:
     def neighbours(self, path: str, line: int) -> tuple[Server, ...]:
         """The servers that a stand-in is for, by a line of it."""
         return self._copy.neighbours(path, line) if self._copy else ()
+
+    def pair_of(self, path: str) -> Wanted | None:
+        """The pair that a file of certfront's own is of: by its path in the generation, or in the run folder."""
+        return self._by_file.get(path)
+
+    @cached_property
+    def _by_file(self) -> Mapping[str, Wanted]:
+        pairs = ((pair, self._pairs[pair.identity]) for pair in self.wanted)
+        return {path: pair for pair, own in pairs for path in (own.chain_file, own.key_file)}
 
     def differences(self) -> Iterator[str]:
         """What differs between the user's files and the copies that run, as lines of a unified diff."""
@@ -173,7 +184,7 @@ class Plan:
     def warnings(self) -> tuple[tuple[str, str], ...]:
         """What runs but is likely not what is meant, for people: where it is written, and why."""
         faults = warnings(self.settings, self.source) if self.source else ()
-        return tuple((f"{fault.file}:{fault.line}", fault.message) for fault in faults)
+        return (*((f"{fault.file}:{fault.line}", fault.message) for fault in faults), *self.remarks)
 
     @cached_property
     def running(self) -> tuple[Wanted, ...]:

@@ -11,14 +11,14 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 KEPT = 5
-_REFUSED = "refused"
+_REFUSED, _REMARKS = "refused", "warnings.json"
 _STAGING = ".staging"
 _MANY = 200  # files; from here on one sync of the file system takes less than one of each file
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -163,6 +163,18 @@ class Generations:
         """Keep a generation for a look at it, marked with the reason why it does not run."""
         (generation.path / _REFUSED).write_text(reason + "\n")
         self.prune()
+
+    def remark(self, generation: Generation, warnings: Sequence[tuple[str, str]]) -> None:
+        """Keep what NGINX warned of when it tested a generation: places and messages."""
+        if warnings:
+            (generation.path / _REMARKS).write_text(json.dumps(warnings))
+
+    def remarks(self, generation: Generation) -> tuple[tuple[str, str], ...]:
+        """What `remark` kept."""
+        try:
+            return tuple((str(place), str(why)) for place, why in json.loads((generation.path / _REMARKS).read_text()))
+        except (OSError, ValueError, TypeError):
+            return ()
 
     def prune(self) -> None:
         """Keep the last five good generations, the last refused one, and whatever a link names."""

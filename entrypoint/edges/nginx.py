@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from entrypoint import sockets
+from entrypoint.core import nginx_log
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.options import NGINX_SOCKET
 
@@ -60,8 +61,8 @@ def has_http3(program: str) -> bool:
     return "--with-http_v3_module" in done.stderr.split()
 
 
-def test(program: str, config: Path, run_dir: Path | None = None) -> None:  # noqa: PT028 - NGINX's test
-    """Let NGINX test a configuration, working in ``run_dir`` as it does when it runs.
+def test(program: str, config: Path, run_dir: Path | None = None) -> tuple[str, ...]:  # noqa: PT028 - NGINX's test
+    """Let NGINX test a configuration, working in ``run_dir`` as it does when it runs; returns its warnings.
 
     Raises `Refused` (config-rejected) with its own message.
     """
@@ -79,22 +80,17 @@ def test(program: str, config: Path, run_dir: Path | None = None) -> None:  # no
         )
     except subprocess.TimeoutExpired:
         raise Refused(Outcome.CONFIG_REJECTED, f"nginx -t did not end within {_TEST_TIMEOUT} s") from None
+    said = nginx_log.lines(done.stderr.decode(errors="replace"))
     if done.returncode:
-        message = _message(done.stderr.decode(errors="replace"))
+        message = nginx_log.refusal(said) or f"nginx -t ended with status {done.returncode} and no message"
         raise Refused(Outcome.CONFIG_REJECTED, message, _hint(message))
+    return nginx_log.warnings(said)
 
 
 def _hint(message: str) -> str:
     if re.search(r"bind\(\) to .* failed \(13:", message):
         return f"uid {os.geteuid()} may not listen there: set HTTP_PORT and HTTPS_PORT to ports above 1023"
     return ""
-
-
-def _message(text: str) -> str:
-    """NGINX's own words, without time stamps and process numbers."""
-    lines = [re.sub(r"^(nginx: |[\d/]+ [\d:]+ )\[\w+\] (\d+#\d+: )?", "", line) for line in text.splitlines()]
-    kept = [line for line in lines if line and not line.startswith("nginx: configuration file")]
-    return "; ".join(dict.fromkeys(kept)) or "nginx -t failed without a message"
 
 
 def port_taken(port: int) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
+
 from entrypoint.core.gate import Gates, blocked_servers
+from entrypoint.core.nginx_log import lines, refusal, warnings
 from entrypoint.core.plan import Plan
 from entrypoint.edges import source as packaged
 from entrypoint.edges.configuration import UserConfiguration
-from entrypoint.isolate import narrowed
+from entrypoint.isolate import narrowed, remarks
 from tests import pki
 from tests.faults import rig
 
@@ -18,20 +22,52 @@ from .test_copy import PAIR, A, copied, names, source
 _GOOD = "server { listen 8080; return 204; }"
 
 
-def _isolated(folder: Path, text: str) -> list[str]:
-    """What is commented out once the real NGINX takes the rest: the lines, in order."""
+def _taken(folder: Path, text: str) -> tuple[Plan, list[str]] | None:
+    """What is left of a plan once the real NGINX takes it, and the lines that NGINX warns of; None for nothing."""
     root, staged = folder / "nginx.conf", folder / "staged"
     root.write_text(text)
     settings = rig.settings(folder, SERVER_NAME=None, NGINX_CONF=str(root))
     rig.run_folders(settings.run_dir)
-    plan: Plan | None = Plan(settings, rig.facts(), packaged.packaged(), {}, {}, UserConfiguration(settings, {}).read())
+    source = UserConfiguration(settings, {}).read()
+    plan: Plan | None = Plan(settings, rig.facts(), packaged.packaged(), {}, {}, source)
     while plan:
         rig.write(staged, plan.files(1))
         said = ask_nginx(staged, plan.texts(1)["nginx.conf"])
+        messages = lines(said.output)
         if said.taken:
-            return sorted(where.rpartition(":")[2] for where in plan.commented_out())
-        plan = narrowed(plan, staged, said.output)
-    return ["all"]
+            return plan, _lines(where for where, _ in remarks(plan, staged, warnings(messages)))
+        plan = narrowed(plan, staged, refusal(messages))
+    return None
+
+
+def _lines(places: Iterable[str]) -> list[str]:
+    return sorted(where.rpartition(":")[2] for where in places)
+
+
+def _isolated(folder: Path, text: str) -> list[str]:
+    """What is commented out once the real NGINX takes the rest: the lines, in order."""
+    found = _taken(folder, text)
+    return _lines(found[0].commented_out()) if found else ["all"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "warned"),
+    [
+        ("listen 8443 ssl http2; ssl_reject_handshake on;", "", ["4"]),
+        ("listen 8080; gzip_types text/html text/css;", "", ["4"]),
+        ("listen 8080; listen 8081; server_name x;", "listen 8081; server_name x;", ["5"]),
+        ("listen 8080; location /a { charset_types text/html; }", "", ["4"]),
+        ("listen 8080; location / { expires 1d; }", "", []),
+    ],
+)
+def test_a_warning_blames_nobody(tmp_path: Path, one: str, other: str, warned: list[str]) -> None:
+    """Whatever NGINX warns of runs; only the server that it refuses goes, and each warning has its line."""
+    servers = [f"server {{ {text} }}" for text in (one, other or "listen 8082;", "listen 8080; bogus;")]
+    found = _taken(tmp_path, "events { }\nhttp {\n\n" + "\n".join(servers) + "\n}\n")
+    assert found is not None
+    plan, said = found
+    assert _lines(plan.commented_out()) == ["6"]
+    assert said == warned
 
 
 def test_a_server_that_has_the_default_servers_pair() -> None:

@@ -84,7 +84,13 @@ class User(Front):
         return next((dict(each) for each in self.report().get("certificates", []) if each["name"] == name), {})
 
     def commented_out(self) -> dict[str, str]:
-        found = self.report().get("configuration", {}).get("commented_out", [])
+        return self._said("commented_out")
+
+    def warnings(self) -> dict[str, str]:
+        return self._said("warnings")
+
+    def _said(self, kind: str) -> dict[str, str]:
+        found = self.report().get("configuration", {}).get(kind, [])
         return {str(Path(each["where"]).name): each["reason"] for each in found}
 
     def newest(self) -> int:

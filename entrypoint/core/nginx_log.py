@@ -1,0 +1,46 @@
+"""What NGINX writes to standard error: lines with a level, of which only the worst say why it refuses to run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+_HEAD = re.compile(r"(?:nginx: |[\d/]+ [\d:]+ )(?:\[(?P<level>\w+)\] )?(?:\d+#\d+: )?(?:\*\d+ )?")
+_REFUSING = ("emerg", "alert", "crit", "error")  # the worst first
+_WARNING = ("warn", "error", "crit", "alert", "emerg")
+_VERDICT = "configuration file "
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One message, without time stamp and process numbers; ``level`` is empty where it has none."""
+
+    level: str
+    text: str
+
+
+def lines(output: str) -> tuple[Line, ...]:
+    """The messages, in order and each once; without the last word, whether the test was successful."""
+    found: list[Line] = []
+    for line in filter(None, output.splitlines()):
+        head = _HEAD.match(line)
+        if head:
+            found.append(Line(head["level"] or "", line[head.end() :]))
+        elif found:  # a word of the configuration had a line end in it
+            found[-1] = replace(found[-1], text=f"{found[-1].text} {line}")
+        else:
+            found.append(Line("", line))
+    return tuple(dict.fromkeys(each for each in found if each.level or not each.text.startswith(_VERDICT)))
+
+
+def refusal(said: tuple[Line, ...]) -> str:
+    """Why NGINX refuses: its messages of the worst level there is, or else what has no level; empty for neither."""
+    for level in (*_REFUSING, ""):
+        if worst := [line.text for line in said if line.level == level]:
+            return "; ".join(worst)
+    return ""
+
+
+def warnings(said: tuple[Line, ...]) -> tuple[str, ...]:
+    """What it warns of, though it runs."""
+    return tuple(line.text for line in said if line.level in _WARNING)
