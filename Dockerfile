@@ -48,12 +48,16 @@ LABEL org.opencontainers.image.title="certfront" \
       org.opencontainers.image.base.name="${NGINX_IMAGE}"
 COPY --from=build /opt/certfront /opt/certfront
 COPY --chmod=755 entrypoint/container.sh /usr/local/bin/certfront-container
+COPY --chmod=755 entrypoint/nginx.sh /opt/certfront/libexec/nginx
 # Our site takes the place of the base image's own. Any user of OpenShift's is in group 0. A tmpfs takes over the mode of
 # the folder that it covers, and whoever runs must be able to write there; certfront closes its own again.
 RUN ln -s /opt/certfront/bin/certfront /usr/local/bin/certfront; \
+    ln -s certfront/nginx.pid /run/nginx.pid; \
     rm -f /etc/nginx/conf.d/default.conf; \
     install -d -o nginx -g 0 -m 0775 /var/lib/certfront; \
     install -d -m 1777 /run /run/certfront
+# Administrators' `nginx -t` and `nginx -s reload` are about what certfront runs.
+ENV PATH=/opt/certfront/libexec:$PATH
 # Without docstrings and assertions Python takes less memory: certfront is a guest here.
 ENV PYTHONOPTIMIZE=2
 VOLUME /var/lib/certfront

@@ -25,14 +25,20 @@ Command = Callable[[argparse.Namespace], int]
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script; returns the exit status: 0, 1 (a problem) or 2 (unusable settings or arguments)."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments[:1] == ["nginx"]:  # its options are NGINX's own
+        return _guarded(lambda: _nginx(arguments[1:]))
     parser = _parser(arguments)
     if "_ARGCOMPLETE" in os.environ:
         import argcomplete
 
         argcomplete.autocomplete(parser)
     parsed = parser.parse_args(arguments)
+    return _guarded(lambda: int(parsed.call(parsed)))
+
+
+def _guarded(call: Callable[[], int]) -> int:
     try:
-        return int(parsed.call(parsed))
+        return call()
     except SettingsError as error:
         return _fail("the settings cannot be used", error.faults, 2)
     except Refused as error:
@@ -176,6 +182,12 @@ def _plan(settings: Settings) -> tuple[Plan, int]:
     if current and running:
         plan = replace(running, remarks=generations.remarks(current))
     return plan, current.number if current else 1
+
+
+def _nginx(arguments: Sequence[str]) -> int:
+    from entrypoint import official
+
+    return official.run(_settings(), arguments)
 
 
 def _health(arguments: argparse.Namespace) -> int:

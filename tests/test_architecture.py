@@ -60,7 +60,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "boot": {"core", "edges", "log", "machine", "opening", "settings", "signals", "staging"},
     "demo": {"agent", "boot", "cli", "core", "edges", "log", "settings", "terminal"},
-    "cli": {"agent", "boot", "core", "demo", "edges", "log", "machine", "settings", "terminal", "values"},
+    "official": {"boot", "core", "edges", "isolate", "machine", "opening", "settings"},
+    "cli": {"agent", "boot", "core", "demo", "edges", "log", "machine", "official", "settings", "terminal", "values"},
     "launch": {"cli", "signals"},
     "__main__": {"launch"},
 }

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,7 +28,7 @@ _TEST_TIMEOUT = 300  # seconds; thousands of encrypted keys take a while
 
 def binary(name: str) -> str:
     """The path of the NGINX binary: as given, on the PATH, or the development environment's own."""
-    found = shutil.which(name) or (_wheel() if name == "nginx" else None)
+    found = shutil.which(name, path=_path()) or (_wheel() if name == "nginx" else None)
     if not found:
         raise Refused(
             Outcome.CONFIG_REJECTED,
@@ -35,6 +36,12 @@ def binary(name: str) -> str:
             "install NGINX, or set NGINX_BIN to the path of its binary",
         )
     return str(Path(found).absolute())  # NGINX works in the run folder
+
+
+def _path() -> str:
+    """PATH without the image's own `nginx`, which asks certfront: see ``nginx.sh``."""
+    own = str(Path(sys.prefix) / "libexec")
+    return os.pathsep.join(folder for folder in os.get_exec_path() if folder != own)
 
 
 def _wheel() -> str | None:

@@ -50,8 +50,19 @@ class Supervisord:
 
     def reload_nginx(self) -> None:
         """Send HUP to the NGINX that supervisord started. Raises `Refused` (reload-failed)."""
+        self._asked("signal NGINX", "signalProcess", "nginx", "HUP")
+
+    def reopen_logs(self) -> None:
+        """Send USR1 to that NGINX. Raises `Refused`."""
+        self._asked("signal NGINX", "signalProcess", "nginx", "USR1")
+
+    def shutdown(self) -> None:
+        """End everything, as a stop of the container does; does not wait for it. Raises `Refused`."""
+        self._asked("end", "shutdown")
+
+    def _asked(self, what: str, method: str, *arguments: str) -> None:
         try:
-            self._call("signalProcess", "nginx", "HUP")
+            self._call(method, *arguments)
         except (OSError, xmlrpc.client.Error, http.client.HTTPException) as error:
-            what = error.faultString if isinstance(error, xmlrpc.client.Fault) else str(error)
-            raise Refused(Outcome.RELOAD_FAILED, f"supervisord could not signal NGINX: {what}") from None
+            why = error.faultString if isinstance(error, xmlrpc.client.Fault) else str(error)
+            raise Refused(Outcome.RELOAD_FAILED, f"supervisord could not {what}: {why}") from None

@@ -144,3 +144,19 @@ def test_a_tls_server_in_conf_d(lab: Lab) -> None:
         assert front.https() == "the shop\n"
         assert _answers(front, host=NAME) == (200, "the shop\n")
         assert Path(str(front.report()["certificates"][0]["name"])).name == NAME
+
+
+@pytest.mark.parametrize("how", [(), READ_ONLY], ids=["root", "read-only"])
+def test_nginxs_own_commands(lab: Lab, how: tuple[str, ...]) -> None:
+    """`docker exec ... nginx` tests, shows and reloads what runs; the pid file lies where log rotations look for it."""
+    text = SITE.replace("listen 80;", "listen 8080;\n    include snippets/proxy.conf;")
+    site = _mounted(lab, {"/etc/nginx/conf.d/shop.conf": text})
+    with lab.run(*how, *site, environment={"HTTP_PORT": "8080"}) as front:
+        front.until(front.report, "the status")
+        assert "nginx.conf test is successful" in front.execute("sh", "-c", "nginx -t 2>&1")
+        assert "server_name shop.acme.io" in front.execute("nginx", "-T")
+        assert front.execute("nginx", "-s", "reload") == ""
+        assert front.execute("sh", "-c", "nginx -v 2>&1").startswith("nginx version:")
+        assert front.execute("sh", "-c", "kill -USR1 $(cat /run/nginx.pid)") == ""
+        front.execute("nginx", "-s", "quit")
+        assert front.ended() == 0

@@ -1,0 +1,156 @@
+"""``nginx -t``, ``-T`` and ``-s`` as administrators know them, for what certfront runs: `nginx.sh` leads here.
+
+The test is of the user's files as they are now, whatever certfront would leave out of them, and says what NGINX says of
+them, with their own names and lines.
+"""
+
+from __future__ import annotations
+
+import getopt
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from entrypoint import isolate, machine, opening
+from entrypoint.boot import stored_plan, user_source
+from entrypoint.core.model import Outcome, Refused
+from entrypoint.core.options import Settings
+from entrypoint.core.plan import Plan, Usable
+from entrypoint.edges import control, nginx
+from entrypoint.edges.generations import Generations
+from entrypoint.edges.publish import StatusFiles
+from entrypoint.edges.rpc import Supervisord
+
+_OPTIONS = "?hvVtTqs:p:e:c:g:"  # nginx(8)
+_OURS = {"-t", "-T", "-q", "-s", "-e", "-g"}
+# The time and the process that NGINX puts before its words in a log; it leaves them out for a person.
+_LOGGED = re.compile(r"^[\d/]+ [\d:]+ (\[\w+\]) \d+#\d+: ", re.MULTILINE)
+_SIGNALS = ("reload", "reopen", "quit", "stop")
+
+
+def run(settings: Settings, arguments: Sequence[str]) -> int:
+    """Do what ``nginx`` with these arguments would; returns its exit status."""
+    program = nginx.binary(settings.nginx_bin)
+    given = _parsed(arguments)
+    if given is None:
+        os.execv(program, [program, *arguments])
+    command = given.get("-s")
+    if command is None:
+        return _Test(settings, program).run(given)
+    if command == "reload":
+        return _Test(settings, program).run({"-q": ""}) or _reload(settings)
+    _signal(settings, command)
+    return 0
+
+
+def _parsed(arguments: Sequence[str]) -> dict[str, str] | None:
+    """The options by name; None where they are about another configuration, or about the program alone."""
+    try:
+        options, rest = getopt.getopt(list(arguments), _OPTIONS)
+    except getopt.GetoptError:
+        return None
+    given = dict(options)
+    ours = not rest and given.keys() <= _OURS and given.keys() & {"-t", "-T", "-s"}
+    return given if ours and given.get("-s", "reload") in _SIGNALS else None
+
+
+def _reload(settings: Settings) -> int:
+    """A check of everything; where that changed nothing, NGINX reads its configuration anew, upstreams' names too."""
+    generations = Generations(settings.state_dir)
+    before = generations.current()
+    control.refresh(settings.run_dir, [], force=False, timeout=600)
+    after = generations.current()
+    if before and after and before.number == after.number:
+        Supervisord(settings.run_dir).reload_nginx()
+    return 0
+
+
+def _signal(settings: Settings, command: str) -> None:
+    supervisord = Supervisord(settings.run_dir)
+    if command == "reopen":
+        supervisord.reopen_logs()
+        return
+    supervisord.shutdown()  # NGINX gets its QUIT from there
+    if command == "stop":
+        os.kill(int((settings.run_dir / "nginx.pid").read_text()), signal.SIGTERM)
+
+
+def _own_pairs(plan: Plan) -> dict[str, Usable]:
+    """The user's own pairs as they are on disk now, whatever certfront thinks of them: NGINX is to judge."""
+    found = {}
+    for pair in plan.wanted:
+        if pair.certificate_file:
+            with suppress(OSError):
+                chain, key = (Path(path).read_bytes() for path in (pair.certificate_file, pair.key_file))
+                found[pair.identity] = Usable(chain, key, {})
+    return found
+
+
+class _Test:
+    """NGINX's test of what certfront would run if nothing were refused."""
+
+    def __init__(self, settings: Settings, program: str) -> None:
+        self.settings, self.program = settings, program
+        self.root = str(settings.nginx_conf)
+
+    def run(self, given: dict[str, str]) -> int:
+        """Print what NGINX prints, as it would name the user's files; returns its exit status."""
+        try:
+            plan = self._plan()
+        except Refused as error:
+            return self._failed([error.problem.detail])
+        if plan.source and plan.source.configuration.faults:
+            return self._failed([str(fault) for fault in plan.source.configuration.faults])
+        if "-q" not in given:
+            for where, why in plan.users_commented_out().items():
+                print(f"nginx: [warn] {where} waits: {why}", file=sys.stderr)
+        with self._staged(plan) as folder:
+            return self._asked(plan, folder, given)
+
+    def _plan(self) -> Plan:
+        facts, _warnings = machine.facts(self.settings, self.program)
+        source = user_source(self.settings, facts)
+        plan = stored_plan(self.settings, facts, Generations(self.settings.state_dir), source)
+        plan = plan.with_details(StatusFiles(self.settings.run_dir).read() or {})
+        return replace(plan, usable={**plan.usable, **_own_pairs(plan)})
+
+    def _failed(self, messages: Sequence[str]) -> int:
+        for message in messages:
+            print(f"nginx: [emerg] {message}", file=sys.stderr)
+        print(f"nginx: configuration file {self.root} test failed", file=sys.stderr)
+        return 1
+
+    @contextmanager
+    def _staged(self, plan: Plan) -> Iterator[Path]:
+        """The plan's files in a folder of the run folder: encrypted keys stay so, and it is gone afterwards."""
+        opening.provide_missing(plan)
+        with tempfile.TemporaryDirectory(prefix="test-", dir=self.settings.run_dir) as name:
+            for path, data in plan.files(0).items():
+                target = Path(name, path)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.touch(mode=0o600)
+                target.write_bytes(data)
+            yield Path(name)
+
+    def _asked(self, plan: Plan, folder: Path, given: dict[str, str]) -> int:
+        """Let NGINX test it; its own words go to standard error, with -T the configuration to standard output."""
+        flags = ["-T" if "-T" in given else "-t", *(["-q"] if "-q" in given else [])]
+        more = ["-g", given["-g"]] if "-g" in given else []
+        command = [self.program, *flags, "-e", given.get("-e", "stderr"), *more, "-c", str(folder / "nginx.conf")]
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        except OSError as error:
+            raise Refused(Outcome.CONFIG_REJECTED, f"{self.program}: {error.strerror}") from None
+        sys.stdout.buffer.write(
+            done.stdout.replace(os.fsencode(folder), os.fsencode(self.settings.state_dir / "current"))
+        )
+        said = isolate.translated(plan, folder, os.fsdecode(done.stderr)).replace(f"{folder}/nginx.conf", self.root)
+        sys.stderr.buffer.write(os.fsencode(_LOGGED.sub(r"nginx: \1 ", said)))
+        return done.returncode
