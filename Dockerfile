@@ -50,7 +50,8 @@ COPY --from=build /opt/certfront /opt/certfront
 COPY --chmod=755 entrypoint/container.sh /usr/local/bin/certfront-container
 COPY --chmod=755 entrypoint/nginx.sh /opt/certfront/libexec/nginx
 # Our site takes the place of the base image's own. Any user of OpenShift's is in group 0. A tmpfs takes over the mode of
-# the folder that it covers, and whoever runs must be able to write there; certfront closes its own again.
+# the folder that it covers, and whoever runs must be able to write there. As root, certfront makes both folders root's
+# alone before it reads anything in them: NGINX's workers are the user nginx.
 RUN ln -s /opt/certfront/bin/certfront /usr/local/bin/certfront; \
     ln -s certfront/nginx.pid /run/nginx.pid; \
     rm -f /etc/nginx/conf.d/default.conf; \

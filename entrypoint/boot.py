@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from entrypoint import machine, opening, signals
+from entrypoint import folders, machine, opening, salvage, signals
 from entrypoint.core import report
 from entrypoint.core.configuration import Source
 from entrypoint.core.gate import Gates
@@ -27,14 +27,13 @@ from entrypoint.core.times import rfc3339
 from entrypoint.core.wanted import Wanted
 from entrypoint.edges import nginx, source, unlock
 from entrypoint.edges.configuration import UserConfiguration
-from entrypoint.edges.generations import Generation, Generations, Locked, lock
+from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.publish import StatusFiles
 from entrypoint.staging import Stager
 
 log = logging.getLogger("certfront.boot")
 
 _GRACE = 60  # seconds in which a starting agent counts as healthy
-_NGINX_FOLDERS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
 def run(settings: Settings) -> int:
@@ -42,27 +41,13 @@ def run(settings: Settings) -> int:
     _end_cleanly_until_supervised()
     os.umask(0o022)  # NGINX's workers read status files; what is secret has a mode of its own
     with ExitStack() as stack:
-        _prepare_folders(settings)
-        try:
-            stack.enter_context(lock(settings.state_dir / "lock"))
-        except Locked:
-            raise Refused(
-                Outcome.CONFIG_REJECTED,
-                f"CERTFRONT_STATE_DIR: another certfront uses {settings.state_dir}",
-                "stop it first, or give each its own volume",
-            ) from None
-        except OSError as error:
-            raise Refused(
-                Outcome.CONFIG_REJECTED,
-                f"CERTFRONT_STATE_DIR: {settings.state_dir}/lock: {error.strerror} (as uid {os.geteuid()})",
-                "give the folder and all that is in it to that user, or use a new volume",
-            ) from None
+        stack.enter_context(folders.held(settings))
+        stack.callback(opening.keep_only, settings.run_dir, ())
         if settings.key_unlock == "memory":
             unlock.require_memory(settings.run_dir)
         program = nginx.binary(settings.nginx_bin)
         nginx.end_leftovers(settings.run_dir / "nginx.pid", program)
         generations = _first_generation(settings, program)
-        stack.callback(opening.keep_only, settings.run_dir, ())
         return _supervise(settings, program, generations)
 
 
@@ -76,25 +61,6 @@ def _end_cleanly_until_supervised() -> None:
     for number in signals.ENDING:
         signal.signal(number, end)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.ENDING)  # container.sh blocks them
-
-
-def _prepare_folders(settings: Settings) -> None:
-    folders = {
-        "CERTFRONT_RUN_DIR": [settings.run_dir / "nginx" / name for name in _NGINX_FOLDERS],
-        "CERTFRONT_STATE_DIR": [settings.state_dir / "generations"],
-    }
-    for variable, paths in folders.items():
-        for path in paths:
-            try:
-                path.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise Refused(
-                    Outcome.CONFIG_REJECTED,
-                    f"{variable}: cannot make {path}: {error.strerror}",
-                    f"give a folder that uid {os.geteuid()} may write, or mount a volume or tmpfs there",
-                ) from None
-    if settings.run_dir.stat().st_uid == os.geteuid():  # the image leaves it open to any user, until one runs
-        settings.run_dir.chmod(0o755)
 
 
 def _first_generation(settings: Settings, program: str) -> Generations:
@@ -168,12 +134,14 @@ def _best(plan: Plan, program: str, generations: Generations) -> Generation:
 def stored_plan(settings: Settings, facts: Facts, generations: Generations, user: Source | None = None) -> Plan:
     """What can run without the network: the pairs that were served last, as far as they fit the settings."""
     usable, reasons = {}, {}
-    for pair in wanted(settings, user):
+    pairs = wanted(settings, user)
+    for pair in pairs:
         stored = generations.stored(pair.identity)
         if stored and (stored[0].get("source") == "file" or covers_any(stored[0]["names"], pair.names)):
             about, chain_pem, key_pem = stored
             usable[pair.identity] = Usable(chain_pem, key_pem, about)
         reasons[pair.identity] = _why_pending(pair, settings)
+    usable |= salvage.usable(generations.untrusted, [each for each in pairs if each.identity not in usable], settings)
     when = rfc3339(datetime.now(UTC))
     return Plan(settings, facts, source.packaged(), usable, reasons, user, when=when)
 

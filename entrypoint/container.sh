@@ -41,7 +41,10 @@ place_templates() {
     [ -z "${NGINX_ENVSUBST_OUTPUT_DIR:-}" ] && [ ! -w /etc/nginx/conf.d ] || return 0
     NGINX_ENVSUBST_OUTPUT_DIR=${CERTFRONT_RUN_DIR:-/run/certfront}/conf.d
     export NGINX_ENVSUBST_OUTPUT_DIR
-    mkdir -p "$NGINX_ENVSUBST_OUTPUT_DIR"
+    # Made anew: what lies there may be of a template that is gone, or another user's. Templates may be closed to others.
+    rm -rf "$NGINX_ENVSUBST_OUTPUT_DIR"
+    mkdir -p -m 0755 "${CERTFRONT_RUN_DIR:-/run/certfront}"
+    mkdir -m 0700 "$NGINX_ENVSUBST_OUTPUT_DIR"
 }
 
 case ${1:-run} in

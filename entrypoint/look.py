@@ -193,7 +193,7 @@ async def _ask(endpoint: Endpoint, slot: Slot, key: Key, settings: Settings, now
         return Found(None, error.problem)
     if verdict.chain is None:
         return Found(None, report.one_problem(verdict), info=verdict.found)
-    return Found(_usable(verdict.chain, key, source, now), None, chain=verdict.chain, certmgr=source, presented=ders)
+    return Found(made(verdict.chain, key, source, now), None, chain=verdict.chain, certmgr=source, presented=ders)
 
 
 def _own(slot: Slot) -> tuple[bytes, ...] | Found | None:
@@ -225,7 +225,7 @@ def _vetted_own(slot: Slot, ders: tuple[bytes, ...], key: Key, now: datetime) ->
             detail = f"{slot.wanted.certificate_file}: {problem.detail}"
             problem = Problem(problem.outcome, detail, hint if problem.outcome in _KEY_OUTCOMES else problem.hint)
         return Found(_kept(slot, key), problem, info=verdict.found)
-    return Found(_usable(verdict.chain, key, "", now), None, chain=verdict.chain, presented=ders)
+    return Found(made(verdict.chain, key, "", now), None, chain=verdict.chain, presented=ders)
 
 
 def _same_as_before(slot: Slot, ders: tuple[bytes, ...], key: Key, now: datetime) -> bool:
@@ -254,7 +254,8 @@ def running(slot: Slot) -> Usable | None:
     return slot.usable(slot.chain, slot.stored_key)
 
 
-def _usable(chain: Chain, key: Key, source: str, now: datetime) -> Usable:
+def made(chain: Chain, key: Key, source: str, now: datetime) -> Usable:
+    """A vetted chain with its key; ``source`` is the CertMgr that it came from, or empty: then it is the user's own."""
     leaf = chain.leaf
     about = {
         "names": list(leaf.names),

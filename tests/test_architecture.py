@@ -37,7 +37,9 @@ ALLOWED: dict[str, set[str]] = {
     "isolate": {"core"},
     "staging": {"core", "edges", "isolate"},
     "machine": {"core", "edges"},
+    "folders": {"core", "edges"},
     "opening": {"core", "edges"},
+    "salvage": {"core", "edges", "look"},
     "proof": {"core", "edges"},
     "rollout": {"core", "edges", "opening", "proof", "settings", "staging"},  # the second
     "pairs": {"core", "edges", "look", "settings"},
@@ -58,7 +60,7 @@ ALLOWED: dict[str, set[str]] = {
         "settings",
         "signals",
     },
-    "boot": {"core", "edges", "log", "machine", "opening", "settings", "signals", "staging"},
+    "boot": {"core", "edges", "folders", "log", "machine", "opening", "salvage", "settings", "signals", "staging"},
     "demo": {"agent", "boot", "cli", "core", "edges", "log", "settings", "terminal"},
     "official": {"boot", "core", "edges", "isolate", "machine", "opening", "settings"},
     "cli": {"agent", "boot", "core", "demo", "edges", "log", "machine", "official", "settings", "terminal", "values"},

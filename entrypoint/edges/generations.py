@@ -19,7 +19,8 @@ from typing import Any
 
 KEPT = 5
 _REFUSED, _REMARKS = "refused", "warnings.json"
-_STAGING = ".staging"
+STAGING = ".staging"
+UNTRUSTED = "untrusted"  # what another user than root may have written, beside the folder of generations
 _MANY = 200  # files; from here on one sync of the file system takes less than one of each file
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -48,12 +49,13 @@ class Generations:
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
         self.folder = state_dir / "generations"
+        self.untrusted = state_dir / UNTRUSTED
         self._loaded: dict[str, Generation] = {}
 
     def prepare(self) -> None:
         """Make the folders, and sweep what a killed run left half-staged."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for path in [*self.folder.glob(f"{_STAGING}*"), *self.state_dir.glob(f"{_STAGING}*")]:
+        for path in [*self.folder.glob(f"{STAGING}*"), *self.state_dir.glob(f"{STAGING}*")]:
             path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
 
     @property
@@ -122,7 +124,7 @@ class Generations:
         whose inode did not change; so are ``carried`` ones, wanted or not. Raises OSError and leaves nothing behind
         where the disk refuses.
         """
-        staging = self.folder / f"{_STAGING}-{number}"
+        staging = self.folder / f"{STAGING}-{number}"
         current = self.current()
         before = str(current.path) if current else None
         shutil.rmtree(staging, ignore_errors=True)
@@ -153,7 +155,7 @@ class Generations:
         self._link("verified", generation)
 
     def _link(self, link: str, generation: Generation) -> None:
-        staging = self.state_dir / f"{_STAGING}-{link}"
+        staging = self.state_dir / f"{STAGING}-{link}"
         staging.unlink(missing_ok=True)
         staging.symlink_to(Path("generations") / str(generation.number))
         staging.rename(self.state_dir / link)
@@ -190,7 +192,7 @@ class Generations:
 def lock(path: Path) -> Iterator[None]:
     """Hold a lock for as long as the context lasts. Raises `Locked`; the kernel frees it when the process dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -73,6 +73,56 @@ def test_the_agent_gives_up_what_it_can(lab: Lab) -> None:
         assert sorted(line.split()[1] for line in workers.splitlines()) == ["0", "101"]
 
 
+WAYS: dict[str, tuple[tuple[str, ...], tuple[int, int], int]] = {  # options; the key's owner and mode
+    "root": ((), (0, 0), 0o400),
+    "101 with group 0": (("--user", "101:0", *HARDENED, "--tmpfs", "/run/certfront"), (0, 0), 0o440),
+    "arbitrary user": MODES["arbitrary user"],
+}
+
+
+@pytest.mark.parametrize("before", list(WAYS))
+@pytest.mark.parametrize("after", list(WAYS))
+def test_one_volume_for_several_users(lab: Lab, before: str, after: str) -> None:
+    """Whoever comes after whom on one volume: without CertMgr the certificate is served on, or it says what to do."""
+    volume = ("-v", f"{lab.volume()}:/var/lib/certfront")
+    options, owner, rights = WAYS[before]
+    lab.put()
+    with lab.run(*options, *volume, *lab.key(owner, rights)) as front:
+        front.until_serves(lab.issued)
+        front.until_outcome("unchanged")
+        assert front.stop()[0] == 0
+    lab.certmgr.stop()
+    options, owner, rights = WAYS[after]
+    with lab.run(*options, *volume, *lab.key(owner, rights)) as front:
+        if after in ("root", before):
+            front.until_serves(lab.issued)
+            return
+        assert front.ended() == 1
+        assert "/var/lib/certfront/lock: Permission denied (as uid" in front.log()
+        assert f"chown -R {options[1]} /var/lib/certfront, as root" in front.log()
+
+
+ATTACKED = """
+cd /var/lib/certfront || exit 1
+for path in current generations lock agent.lock /run/certfront/nginx /run/certfront/status /run/certfront/nginx.pid; do
+    mv "$path" "$path.gone" 2>/dev/null && echo "moved $path"
+done
+ln -s /tmp evil 2>/dev/null && echo "linked"
+ls -R generations 2>/dev/null
+cat current/nginx.conf 2>/dev/null
+exit 0
+"""
+
+
+def test_a_worker_that_was_taken_over(lab: Lab) -> None:
+    """As root, the workers' user can change nothing of what root reads, and renewals go on."""
+    lab.put()
+    with lab.run(*lab.key(), "-v", f"{lab.volume()}:/var/lib/certfront") as front:
+        front.until_serves(lab.issued)
+        assert front.execute("sh", "-c", ATTACKED, options=("--user", "101:101")) == ""
+        front.until_serves(lab.renew())
+
+
 class TestWhatCannotWork:
     """It is said at once, with the file, who it belongs to, and what to do."""
 
