@@ -42,7 +42,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     def begin() -> subprocess.Popen[bytes]:
         environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-        started.append(subprocess.Popen(["/bin/sh", str(SCRIPT), "run"], env=environment, start_new_session=True))
+        # A shell that runs the tests in its background ignores INT and QUIT, and passes that on; an engine does not.
+        command = ["env", "--default-signal", "/bin/sh", str(SCRIPT), "run"]
+        started.append(subprocess.Popen(command, env=environment, start_new_session=True))
         rig.wait_for("its first file", (tmp_path / "preparing").exists)
         return started[-1]
 
