@@ -264,6 +264,29 @@ def test_a_key_that_may_not_be_read_says_whose_it_is(tmp_path: Path) -> None:
         assert f"runs as uid {uid}" in problem.detail
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize(
+    ("group", "told"),
+    [(0, "chgrp 0, and chmod 440"), (65534, "chown 65534, and chmod 400")],
+    ids=["group 0", "another"],
+)
+def test_what_to_do_fits_who_runs(group: int, told: str) -> None:
+    """An image's user of group 0 reads by that group; another one has to own the file."""
+    path = Path(f"/tmp/certfront-{os.getpid()}-{group}.pem")
+    path.touch(mode=0o400)
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(group)
+    try:
+        with not_root(), pytest.raises(Refused) as refused:
+            load(path, path)
+    finally:
+        os.setegid(0)
+        os.setgroups(groups)
+        path.unlink()
+    assert told in refused.value.problem.hint
+
+
 def test_a_key_in_a_closed_folder_says_so(tmp_path: Path) -> None:
     """Where not even the owner can be looked up, it is the folder."""
     closed = tmp_path / "closed"
@@ -271,8 +294,9 @@ def test_a_key_in_a_closed_folder_says_so(tmp_path: Path) -> None:
     (closed / "key.pem").write_bytes(key_pem(RSA))
     closed.chmod(0)
     try:
-        with not_root(), pytest.raises(Refused, match="a folder above it is closed"):
+        with not_root(), pytest.raises(Refused, match="a folder above it is closed") as refused:
             load(closed / "key.pem", closed / "ssl_pw.txt")
+        assert "enter the folder" in refused.value.problem.hint
     finally:
         closed.chmod(0o700)
 
@@ -282,6 +306,9 @@ def test_a_directory_in_the_file_s_place_is_explained(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="is a directory") as refused:
         load(tmp_path, tmp_path)
     assert "mount" in refused.value.problem.hint
+    assert "(docker rm) and then that folder (rmdir) first" in refused.value.problem.hint
+    tmp_path.chmod(0o755)
+    assert warn_about_mode(tmp_path) is None
     with pytest.raises(Refused, match=r"the password file .* is a directory"):
         read_passwords(tmp_path)
 

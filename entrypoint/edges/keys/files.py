@@ -1,0 +1,83 @@
+"""Files that hold secrets: read without waiting, and refused with what the user that certfront runs as can do."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from entrypoint.core.model import Outcome, Refused
+
+_LARGEST = 1024 * 1024  # bytes
+
+
+def read(path: Path, what: str) -> bytes:
+    """Return the file's content; FileNotFoundError and NotADirectoryError pass, all else is `Refused`."""
+    try:
+        # Not to wait for the other end, should it be a named pipe.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            _must_be_file(path, what, os.fstat(file.fileno()))
+            content = file.read(_LARGEST + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except IsADirectoryError:
+        raise _directory(path, what) from None
+    except PermissionError:
+        detail = f"{what} {path} may not be read: {_owner(path)}, this process runs as uid {os.geteuid()}"
+        raise Refused(Outcome.KEY_UNREADABLE, detail, _opened_by(path)) from None
+    except OSError as error:
+        detail = f"{what} {path} cannot be read: {error.strerror}"
+        raise Refused(Outcome.KEY_UNREADABLE, detail) from None
+    if len(content) > _LARGEST:
+        raise Refused(Outcome.KEY_UNREADABLE, f"{what} {path} is larger than {_LARGEST} bytes", "is it the right file?")
+    return content
+
+
+def warn_about_mode(path: Path) -> str | None:
+    """Return a sentence if others may read or write the file who need not; None if not, or where it is no file.
+
+    Where this process is neither root nor the owner, it reads by its group: then the group may read.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    by_group = os.geteuid() not in (0, status.st_uid)
+    if not stat.S_ISREG(status.st_mode) or not status.st_mode & (0o037 if by_group else 0o077):
+        return None
+    who, mode = ("others than its owner and group", "440") if by_group else ("group or others", "400")
+    return f"{path} has mode {stat.S_IMODE(status.st_mode):04o}: {who} have access to it; chmod {mode} keeps them out"
+
+
+def _must_be_file(path: Path, what: str, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise _directory(path, what)
+    if not stat.S_ISREG(status.st_mode):
+        raise Refused(Outcome.KEY_UNREADABLE, f"{what} {path} is no regular file", "put the content into a file")
+
+
+def _directory(path: Path, what: str) -> Refused:
+    hint = (
+        "container engines make a folder where the file to mount does not exist on the host: remove the container "
+        "(docker rm) and then that folder (rmdir) first, put the file there, and run it again"
+    )
+    return Refused(Outcome.KEY_UNREADABLE, f"{what} {path} is a directory", hint)
+
+
+def _owner(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return "a folder above it is closed"
+    return f"it belongs to uid {status.st_uid}, gid {status.st_gid}, with mode {stat.S_IMODE(status.st_mode):04o}"
+
+
+def _opened_by(path: Path) -> str:
+    """What lets this process read a file: as root, by the group 0 of images, or as its owner."""
+    folders = reversed(path.parents)  # the outermost one that is closed hides the rest
+    closed = next((folder for folder in folders if not os.access(folder, os.X_OK, effective_ids=True)), None)
+    if closed:
+        return f"let uid {os.geteuid()} enter the folder {closed}: chmod o+x, or give it to that user"
+    if os.geteuid() != 0 and 0 in (os.getegid(), *os.getgroups()):
+        return f"uid {os.geteuid()} is in group 0, so let that group read it: chgrp 0, and chmod 440"
+    return f"give it to that user: chown {os.geteuid()}, and chmod 400"
