@@ -15,7 +15,7 @@ from entrypoint.core.notes import Note, notes
 from entrypoint.core.paths import PathWord, folder, full_name
 from entrypoint.core.servers import Pair, Server, defaults, hosts, pairs, server_names, together
 from entrypoint.core.syntax import Parsed, SyntaxFault
-from entrypoint.core.tree import Fault, Place, Setting, Tree
+from entrypoint.core.tree import Fault, Place, Setting, Tree, Unread
 
 Settings = Mapping[str, tuple[Setting, ...]]
 
@@ -32,7 +32,8 @@ class Configuration:
     that include each. ``levels`` has the settings right inside ``main``, ``events``, ``http``, ``stream`` and ``mail``,
     by name. ``paths`` are the paths in each file, in order. ``ends`` has the place of the ``}`` that ends the first
     block of each of these. ``defaults`` has, by context and socket, the server for connections that no name fits.
-    ``warnings`` are comments to certfront that have no effect.
+    ``warnings`` are comments to certfront that have no effect. ``left_out`` are paths that a pattern matches but that
+    cannot be read, with the reason.
     """
 
     files: tuple[str, ...]
@@ -44,6 +45,7 @@ class Configuration:
     faults: tuple[Fault, ...]
     warnings: tuple[Fault, ...]
     blocks: Mapping[str, frozenset[Place]] = field(repr=False)
+    left_out: Mapping[str, str]
 
     def servers_at(self, file: str, line: int) -> tuple[Server, ...]:
         """The servers that a line belongs to, or all those that include the file: whom NGINX's complaint is about."""
@@ -74,9 +76,14 @@ class Source:
     configuration: Configuration = field(repr=False)
 
 
-def read(root: str, files: Mapping[str, Parsed | SyntaxFault], matches: Mapping[str, Sequence[str]]) -> Configuration:
+def read(
+    root: str,
+    files: Mapping[str, Parsed | SyntaxFault],
+    matches: Mapping[str, Sequence[str]],
+    unread: Mapping[str, Unread] | None = None,
+) -> Configuration:
     """Read a configuration from its files; the module `tree` says what they are."""
-    return _Reader(Tree(root, files, matches)).read()
+    return _Reader(Tree(root, files, matches, unread or {})).read()
 
 
 class _Reader:
@@ -109,6 +116,7 @@ class _Reader:
             faults=(*self.survey.faults, *self.keyless),
             warnings=tuple(self._warnings()),
             blocks=self.survey.blocks,
+            left_out=self.survey.left_out,
         )
 
     def _servers(self, context: str, inside: tuple[Setting, ...]) -> Iterator[Server]:

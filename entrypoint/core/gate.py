@@ -88,4 +88,5 @@ def commented_out(source: Source, blocked: Mapping[str, str], gates: Gates) -> I
         yield f"{block.file}:{block.directive.line}", gates.servers[block.place]
     for file, fault in source.broken.items():
         yield file, str(fault)
+    yield from source.configuration.left_out.items()
     yield from gates.files.items()

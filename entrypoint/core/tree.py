@@ -73,6 +73,14 @@ class Fault:
         return f"{self.message} in {self.file}:{self.line}"
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Why something that an ``include`` matches was not read; ``is_file`` says that it may hold a configuration."""
+
+    reason: str
+    is_file: bool
+
+
 def syntax_faults(files: Mapping[str, Parsed | SyntaxFault]) -> dict[str, Fault]:
     """What is wrong with those of the files that could not be parsed, by path."""
     return {
@@ -82,10 +90,15 @@ def syntax_faults(files: Mapping[str, Parsed | SyntaxFault]) -> dict[str, Fault]
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Every file that the root leads to, all faults, the paths in each file, and the blocks that it is included in."""
+    """Every file that the root leads to, all faults, the paths in each file, and the blocks that it is included in.
+
+    ``left_out`` are paths that a pattern matches and that cannot be read, each with the reason: what else it matches
+    does not depend on them.
+    """
 
     files: tuple[str, ...]
     faults: tuple[Fault, ...]
+    left_out: Mapping[str, str]
     paths: Mapping[str, tuple[PathWord, ...]]
     blocks: Mapping[str, frozenset[Place]]
 
@@ -111,6 +124,7 @@ class Tree:
     root: str
     files: Mapping[str, Parsed | SyntaxFault] = field(repr=False)
     matches: Mapping[str, Sequence[str]] = field(repr=False)
+    unread: Mapping[str, Unread] = field(default_factory=dict, repr=False)
 
     @property
     def main(self) -> tuple[Setting, ...]:
@@ -149,6 +163,7 @@ class _Surveyor:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self.faults: list[Fault] = []
+        self.left_out: dict[str, str] = {}
         self.files: dict[str, set[Place]] = {}
         self.paths: dict[str, dict[int, PathWord]] = {}
 
@@ -156,17 +171,30 @@ class _Surveyor:
         self._file(self.tree.root, (), data=False)
         paths = {file: tuple(word for _, word in sorted(found.items())) for file, found in self.paths.items()}
         blocks = {file: frozenset(places) for file, places in self.files.items()}
-        return Survey(tuple(self.files), tuple(self.faults), paths, blocks)
+        return Survey(tuple(self.files), tuple(self.faults), self.left_out, paths, blocks)
 
     def _file(self, file: str, within: tuple[Setting, ...], *, data: bool) -> None:
         parsed = self.tree.files.get(file)
         if problem := self._problem(file, within):
             self._fault(problem, within)
         elif parsed is None:
-            self._fault(f'open() "{file}" failed', within)
+            self._missing(file, within)
         else:
             self.files.setdefault(file, set()).update(setting.place for setting in within if setting.is_block)
             self._parsed(file, parsed, within, data=data)
+
+    def _missing(self, file: str, within: tuple[Setting, ...]) -> None:
+        """A fault of the include, or, where a pattern matched it, of this path alone.
+
+        A server may not run without rules that are in a file which cannot be read.
+        """
+        unread = self.tree.unread.get(file)
+        if not unread:
+            self._fault(f'open() "{file}" failed', within)
+        elif not is_glob(within[-1].value) or (unread.is_file and any(each.name == "server" for each in within)):
+            self._fault(f'"{file}" {unread.reason}', within)
+        else:
+            self.left_out[file] = unread.reason
 
     def _problem(self, file: str, within: tuple[Setting, ...]) -> str:
         if any(setting.file == file for setting in within):

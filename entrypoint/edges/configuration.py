@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,9 +15,12 @@ from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.options import Settings
 from entrypoint.core.paths import folder
 from entrypoint.core.syntax import Parsed, SyntaxFault, attempt
-from entrypoint.core.tree import includes, is_glob, syntax_faults
+from entrypoint.core.tree import Unread, includes, is_glob, syntax_faults
 
 Stamp = tuple[object, ...]
+
+_KINDS = {"a folder": stat.S_ISDIR, "a FIFO": stat.S_ISFIFO, "a socket": stat.S_ISSOCK}
+_KINDS |= {"a device": stat.S_ISCHR, "a disk": stat.S_ISBLK}
 
 
 class UserConfiguration:
@@ -34,6 +39,7 @@ class UserConfiguration:
         self._source: Source | None = None
         self._patterns: tuple[str, ...] = ()
         self._files: tuple[str, ...] = ()
+        self._unread: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -64,16 +70,23 @@ class UserConfiguration:
     def _stamps(self) -> Stamp:
         """What differs when a file does, or when a pattern matches others."""
         patterns = (*self._patterns, self.more)
-        return (*map(_stamp, (self.root, *self._files)), *(tuple(_matches(pattern)) for pattern in patterns))
+        return (
+            *map(_stamp, (self.root, *self._files, *self._unread)),
+            *(tuple(_matches(pattern)) for pattern in patterns),
+        )
 
     def _read(self) -> Source:
         texts: dict[str, str] = {}
         parsed: dict[str, Parsed | SyntaxFault] = {}
         matches: dict[str, tuple[str, ...]] = {}
+        unread: dict[str, Unread] = {}
         waiting = [self.root]
         while waiting:
             path = waiting.pop()
-            if path in parsed or (text := self._text(path)) is None:
+            if path in parsed:
+                continue
+            if isinstance(text := self._text(path), Unread):
+                unread[path] = text
                 continue
             texts[path], parsed[path] = text, attempt(text)
             if path == self.root:
@@ -81,23 +94,21 @@ class UserConfiguration:
             for pattern in _includes(parsed[path], self.root):
                 matches[pattern] = matches.get(pattern) or self._found(pattern)
                 waiting += matches[pattern]
-        self._patterns, self._files = tuple(matches), tuple(texts)
+        self._patterns, self._files, self._unread = tuple(matches), tuple(texts), tuple(unread)
         broken = syntax_faults(parsed)
         if fault := broken.get(self.root):
             raise Refused(Outcome.CONFIG_REJECTED, str(fault), "mend NGINX_CONF")
-        return Source(self.root, texts, broken, understand(self.root, parsed, matches))
+        return Source(self.root, texts, broken, understand(self.root, parsed, matches, unread))
 
-    def _text(self, path: str) -> str | None:
-        try:
-            return Path(path).read_bytes().decode(errors="surrogateescape")
-        except OSError as error:
-            if path == self.root:
-                raise Refused(
-                    Outcome.CONFIG_REJECTED,
-                    f"NGINX_CONF: {path} cannot be read: {error.strerror}",
-                    "give it to the user that certfront runs as, or remove it",
-                ) from None
-        return self.snippets.get(path)
+    def _text(self, path: str) -> str | Unread:
+        found = _content(path)
+        if isinstance(found, Unread) and path == self.root:
+            raise Refused(
+                Outcome.CONFIG_REJECTED,
+                f"NGINX_CONF: {path} {found.reason}",
+                "give it to the user that certfront runs as, or remove it",
+            )
+        return self.snippets.get(path, found) if isinstance(found, Unread) else found
 
     def _found(self, pattern: str) -> tuple[str, ...]:
         found = tuple(_matches(pattern))
@@ -113,6 +124,28 @@ class UserConfiguration:
         end = http.inside[1]
         text = f'{text[:end]} include "{self.more}"; {text[end:]}' if _line_is_open(text, end) else text
         return text, attempt(text)
+
+
+def _content(path: str) -> str | Unread:
+    """The text of a file; nothing else is opened, as a FIFO or a device may block the reader."""
+    try:
+        if problem := _no_file(os.stat(path)):  # noqa: PTH116 - follows links
+            return Unread(problem, is_file=False)
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
+            problem = _no_file(os.fstat(file.fileno()))  # it may be another one by now
+            return Unread(problem, is_file=False) if problem else file.read().decode(errors="surrogateescape")
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
+            return Unread("is a link that leads to no file", is_file=False)
+        return Unread(f"cannot be read by uid {os.geteuid()}: {error.strerror}", is_file=True)
+
+
+def _no_file(status: os.stat_result) -> str:
+    """What it is instead of a file; empty for one, and for /dev/null, which NGINX reads as an empty one."""
+    if stat.S_ISREG(status.st_mode) or (stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3)):
+        return ""
+    kind = next((name for name, is_one in _KINDS.items() if is_one(status.st_mode)), "something else")
+    return f"is {kind}, not a file"
 
 
 def _line_is_open(text: str, end: int) -> bool:

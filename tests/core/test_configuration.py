@@ -11,7 +11,8 @@ from entrypoint.core.configuration import Configuration, read
 from entrypoint.core.edit import Replace, render
 from entrypoint.core.servers import Server
 from entrypoint.core.stand_in import unsaid
-from entrypoint.core.syntax import line_at
+from entrypoint.core.syntax import line_at, parse
+from entrypoint.core.tree import Unread
 from tests.core.configurations import ROOT, ask_nginx, load
 
 PAIR = "ssl_certificate a.pem; ssl_certificate_key a.key;"
@@ -541,3 +542,21 @@ def test_values() -> None:
     """Two readings of the same texts are equal: one look can be compared with the next."""
     first, second = (_read(f"http {{ server {{ listen 443 ssl; {PAIR} }} }}") for _ in range(2))
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("text", "gated", "left_out"),
+    [
+        ("http { include d/*; server { listen 80; } }", 0, 1),
+        ("http { include d/*; server { listen 80; } server { include d/*; } }", 1, 1),
+        ("http { server { location / { include d/*; } } server { listen 81; } }", 1, 0),
+        ("stream { include d/*; server { listen 80; } }", 0, 1),
+        ("include d/*; http { server { listen 80; } }", 0, 1),
+    ],
+)
+def test_a_closed_file(text: str, gated: int, left_out: int) -> None:
+    """It is left out alone, but where it may hold rules of a server: that does not run without them."""
+    path = "/etc/nginx/d/a.conf"
+    found = read(ROOT, {ROOT: parse(text)}, {"/etc/nginx/d/*": [path]}, {path: Unread("is closed", is_file=True)})
+    assert len([server for server in found.servers if server.faults]) == gated
+    assert len(found.left_out) == left_out
