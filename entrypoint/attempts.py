@@ -38,7 +38,7 @@ class Attempts:
         self.commented_out: Mapping[str, str] = {}
         self.warnings: tuple[tuple[str, str], ...] = ()
         self._remarked: tuple[int, tuple[tuple[str, str], ...]] = (0, ())
-        self._digested: tuple[object, object, str] | None = None
+        self._digested: dict[bool, tuple[object, object, object, str]] = {}
 
     def forget(self) -> None:
         """Let the next try come at once: something changed, or somebody asks for it."""
@@ -72,11 +72,12 @@ class Attempts:
         return failure
 
     def _without_refused(self, plan: Plan) -> tuple[Plan, str]:
-        """The plan without what is known to be refused, and its digest."""
+        """The plan without what is known to be refused, and its digest: NGINX will not learn ciphers."""
         digest = self._digest(plan)
-        if gates := self.gates.still(digest, self.clock()):
+        known = self.gates.known(digest)
+        if gates := self.gates.still(digest, self.clock()) or (known and Gates(settings=known.settings)):
             plan = replace(plan, gates=gates)
-            digest = plan.digest
+            digest = self._digest(plan)
         return plan, digest
 
     async def _applied(self, plan: Plan, looks: Mapping[str, Found], cause: str) -> Problem | None:
@@ -129,6 +130,8 @@ class Attempts:
 
     def _digest(self, plan: Plan) -> str:
         """The plan's digest; rendering it again for the pairs of the last cycle would be most of an idle check."""
-        if not self._digested or self._digested[0] != plan.usable or self._digested[1] is not plan.source:
-            self._digested = plan.usable, plan.source, plan.digest
-        return self._digested[2]
+        usable, source, gates, digest = self._digested.get(bool(plan.gates), (None, None, None, ""))
+        if plan.source is not source or plan.usable != usable or plan.gates != gates:
+            digest = plan.digest
+            self._digested[bool(plan.gates)] = plan.usable, plan.source, plan.gates, digest
+        return digest

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from entrypoint.core.ciphers import refused_profile
 from entrypoint.core.configuration import Source
-from entrypoint.core.gate import Gates, blocked_servers
+from entrypoint.core.gate import blocked_servers
 from entrypoint.core.model import Outcome, Problem, Refused
 from entrypoint.core.paths import folder, full_name, path_word
 from entrypoint.core.plan import Plan
@@ -50,6 +51,8 @@ def narrowed(plan: Plan, generation: Path, message: str) -> Plan | None:
     source = plan.source
     if not source:
         return None
+    if settings := refused_profile(source, message).items() - plan.gates.settings.items():
+        return replace(plan, gates=replace(plan.gates, settings={**plan.gates.settings, **dict(settings)}))
     reason = translated(plan, generation, message)
     servers = dict(plan.gates.servers)
     files = dict(plan.gates.files)
@@ -60,7 +63,7 @@ def narrowed(plan: Plan, generation: Path, message: str) -> Plan | None:
             servers |= {block.place: reason for block in source.configuration.blocks_at(file, line)}
         if not found and file != source.root:
             files[file] = reason
-    gates = Gates(servers, files)
+    gates = replace(plan.gates, servers=servers, files=files)
     return replace(plan, gates=gates) if gates != plan.gates else None
 
 

@@ -59,7 +59,11 @@ class Remembered(Generic[T]):
 
     def still(self, digest: str, now: datetime) -> T | None:
         """What came of a plan, None where it may be tried."""
-        return self.value if digest == self._digest and now < self.until else None
+        return self.known(digest) if now < self.until else None
+
+    def known(self, digest: str) -> T | None:
+        """What came of a plan, though it may be tried again."""
+        return self.value if digest == self._digest else None
 
 
 @dataclass

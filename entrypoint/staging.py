@@ -42,7 +42,9 @@ class Stager:
                 generation = self._staged(plan, why, provide)
                 break
             except isolate.Rejected as error:
-                narrower, complaint = isolate.without(plan, error), str(isolate.told(plan, error))
+                narrower, complaint = isolate.without(plan, error), f"NGINX refuses a part: {isolate.told(plan, error)}"
+                if left_out := narrower.gates.settings.items() - plan.gates.settings.items():
+                    complaint = next(why for _, why in left_out)
                 self._say(complaint)
                 complaints.add(complaint)
                 plan = narrower
@@ -54,7 +56,7 @@ class Stager:
     def _say(self, complaint: str) -> None:
         """Loudly once: the same is tried again and again until it is mended."""
         level = logging.DEBUG if complaint in self.complaints else logging.WARNING
-        log.log(level, "NGINX refuses a part: %s", complaint)
+        log.log(level, "%s", complaint)
 
     def _staged(self, plan: Plan, why: str, provide: Provide) -> Generation:
         provide(plan)

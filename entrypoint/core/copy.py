@@ -18,6 +18,7 @@ from entrypoint.core.listen import Listener
 from entrypoint.core.paths import folder, full_name
 from entrypoint.core.servers import Server
 from entrypoint.core.stand_in import StandIn, at_line, stand_ins
+from entrypoint.core.syntax import Parsed, attempt, walk
 from entrypoint.core.tree import Place, Setting
 from entrypoint.core.wanted import identity
 
@@ -90,6 +91,7 @@ class Copier:
         """Copy all files. ``http`` is put in at the end of the ``http`` block, ``main`` behind everything."""
         self._servers()
         self._faults()
+        self._settings()
         self._main(keep_user=keep_user)
         self._paths()
         found = stand_ins(self.source, self.staying, self.lost)
@@ -190,6 +192,13 @@ class Copier:
             last = fault.within[-1] if fault.within else None
             if last and last.name == "include" and fault.file not in self.source.broken:
                 self._out(last, str(fault))
+
+    def _settings(self) -> None:
+        for file in {file for file, _ in self.gates.settings}:
+            parsed = attempt(self.source.texts.get(file, ""))
+            for directive in walk(parsed.directives) if isinstance(parsed, Parsed) else ():
+                if reason := self.gates.settings.get((file, directive.start)):
+                    self._edit(file, CommentOut(directive.start, directive.end, reason))
 
     def _main(self, *, keep_user: bool) -> None:
         level = self.configuration.levels["main"]

@@ -15,23 +15,31 @@ from entrypoint.core.wanted import cared_for, identity
 
 @dataclass(frozen=True)
 class Gates:
-    """What NGINX refused: servers and other blocks by their place, and whole files, each with the reason."""
+    """What NGINX refused: servers and other blocks by their place, and whole files, each with the reason.
+
+    ``settings`` are left out by themselves: what they are in runs without them.
+    """
 
     servers: Mapping[Place, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[Place, str] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Gates:
         """What `as_json` gave."""
-        servers = {(file, start): reason for file, start, reason in value.get("servers", ())}
-        return cls(servers, dict(value.get("files", {})))
+        places = (
+            {(file, start): reason for file, start, reason in value.get(kind, ())} for kind in ("servers", "settings")
+        )
+        servers, settings = places
+        return cls(servers, dict(value.get("files", {})), settings)
 
     def as_json(self) -> dict[str, Any]:
         """For a manifest."""
-        return {"servers": [[*place, reason] for place, reason in self.servers.items()], "files": dict(self.files)}
+        servers, settings = ([[*place, why] for place, why in each.items()] for each in (self.servers, self.settings))
+        return {"servers": servers, "files": dict(self.files), "settings": settings}
 
     def __bool__(self) -> bool:
-        return bool(self.servers or self.files)
+        return bool(self.servers or self.files or self.settings)
 
 
 def blocked_servers(source: Source, blocked: Mapping[str, str], gates: Gates) -> dict[Place, str]:

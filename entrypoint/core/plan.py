@@ -20,6 +20,7 @@ from entrypoint.core.pem import is_encrypted
 from entrypoint.core.servers import Server
 from entrypoint.core.site import Facts, Site, http_additions, main_additions
 from entrypoint.core.status_port import collisions
+from entrypoint.core.syntax import line_at
 from entrypoint.core.tree import Fault, Place
 from entrypoint.core.wanted import Wanted, built_in, cared_for, of_servers
 
@@ -183,8 +184,11 @@ class Plan:
 
     def warnings(self) -> tuple[tuple[str, str], ...]:
         """What runs but is likely not what is meant, for people: where it is written, and why."""
+        texts = self.source.texts if self.source else {}
+        left_out = self.gates.settings.items()
+        settings = ((f"{file}:{line_at(texts[file], at)}", why) for (file, at), why in left_out if file in texts)
         faults = warnings(self.settings, self.source) if self.source else ()
-        return (*((f"{fault.file}:{fault.line}", fault.message) for fault in faults), *self.remarks)
+        return (*((f"{fault.file}:{fault.line}", fault.message) for fault in faults), *settings, *self.remarks)
 
     @cached_property
     def running(self) -> tuple[Wanted, ...]:

@@ -113,3 +113,39 @@ def test_a_file_whose_name_begins_with_a_dollar(tmp_path: Path) -> None:
     """NGINX knows no variables in an include: it is a file like any other."""
     (tmp_path / "$x.conf").write_text("return 204;\n")
     assert _isolated(tmp_path, "events { }\nhttp {\nserver { listen 8080; include $x.conf; }\n}\n") == []
+
+
+_TLS = "ssl_reject_handshake on;"
+
+
+@pytest.mark.parametrize(
+    ("outside", "inside", "left_out"),
+    [
+        ("", "ssl_ciphers PROFILE=SYSTEM;", ["4"]),
+        ("ssl_ciphers 'PROFILE=SYSTEM';", "", ["3"]),
+        ("ssl_ciphers PROFILE=SYSTEM;", 'ssl_ciphers "PROFILE=SYSTEM";', ["3", "4"]),
+        ("", "ssl_ciphers PROFILE=SYSTEM:!aNULL;", ["4"]),
+        ("", "location / { proxy_pass https://127.0.0.1; proxy_ssl_ciphers PROFILE=SYSTEM; }", ["4"]),
+        ("", "location / { uwsgi_pass suwsgi://127.0.0.1:1; uwsgi_ssl_ciphers PROFILE=SYSTEM; }", ["4"]),
+        ("", "ssl_conf_command CipherString PROFILE=SYSTEM;", ["4"]),
+        ("", "include ciphers.conf;", ["1"]),
+        ("", "ssl_ciphers PROFILE=SYSTEM; } server { listen 8444 ssl; ssl_ciphers PROFILE=OTHER;" + _TLS, ["4", "4"]),
+        ("} stream {", "proxy_pass 127.0.0.1:1; proxy_ssl on; proxy_ssl_ciphers PROFILE=SYSTEM;", ["4"]),
+    ],
+)
+def test_a_cipher_profile(tmp_path: Path, outside: str, inside: str, left_out: list[str]) -> None:
+    """Where this OpenSSL does not know one, it alone is left out with a warning, and the server runs."""
+    (tmp_path / "ciphers.conf").write_text("ssl_ciphers PROFILE=SYSTEM;\n")
+    own = "listen 8443;" if "stream" in outside else f"listen 8443 ssl; {_TLS}"
+    found = _taken(tmp_path, f"events {{ }}\nhttp {{\n{outside}\nserver {{ {own} {inside} }}\n}}\n")
+    assert found is not None
+    assert found[0].commented_out() == {}
+    assert _lines(where for where, why in found[0].warnings() if "Red Hat" in why) == left_out
+    assert Gates.from_json(found[0].gates.as_json()) == found[0].gates
+
+
+@pytest.mark.parametrize("setting", ["ssl_ciphers nonsense;", "ssl_ciphers PROFIL=SYSTEM;"])
+def test_other_ciphers_are_not_left_out(tmp_path: Path, setting: str) -> None:
+    """Any other value that OpenSSL does not know is no reason to serve with other ciphers than were asked for."""
+    found = _taken(tmp_path, f"events {{ }}\nhttp {{\n{_GOOD}\nserver {{ listen 8443 ssl; {_TLS} {setting} }}\n}}\n")
+    assert found is None or list(found[0].commented_out()) == [f"{tmp_path}/nginx.conf:4"]

@@ -91,7 +91,8 @@ class User(Front):
 
     def _said(self, kind: str) -> dict[str, str]:
         found = self.report().get("configuration", {}).get(kind, [])
-        return {str(Path(each["where"]).name): each["reason"] for each in found}
+        files = [each for each in found if each["where"].startswith("/")]  # others are of variables
+        return {str(Path(each["where"]).name): each["reason"] for each in files}
 
     def newest(self) -> int:
         """The highest number of a generation that was ever staged, refused or not."""
