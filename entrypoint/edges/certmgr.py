@@ -11,6 +11,7 @@ import functools
 import re
 import socket
 import ssl
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from entrypoint.core.model import KeyType, Outcome, Refused
@@ -37,6 +38,10 @@ _NO_OFFER = (
     "INTERNAL_ERROR",
 )
 _OURS_IS_SHORTER = 3600.0  # seconds; asyncio's own limit would end long fetches early
+_RESOLVING, _CONNECTING = "resolving its name", "connecting to it"
+_NAME_SERVER = (
+    "is the name in CERTMGR_HOST right, and does the name server in this container's /etc/resolv.conf answer?"
+)
 _HAPPY_EYEBALLS = 0.25  # seconds, RFC 8305, section 5
 
 
@@ -56,12 +61,17 @@ async def fetch(
     caller can name what it has. ``timeout`` is for everything together, in seconds. Raises `Refused`. Port 0 is a UNIX
     socket at the path ``host``; with ``proxy_protocol`` the connection begins with that protocol's header, version 1.
     """
-    progress = ["resolving and connecting to"]
+    progress = [_RESOLVING]
     try:
         async with asyncio.timeout(timeout):
             return await _offers(_Peer(host, port, proxy_protocol), name, key_type, progress)
     except TimeoutError:
-        raise _refused(Outcome.UNREACHABLE, host, port, f"timed out after {timeout:g} s {progress[0]} it") from None
+        hint = _NAME_SERVER if progress[0] == _RESOLVING else ""
+        what = f"timed out after {timeout:g} s {progress[0]}"
+        raise _refused(Outcome.UNREACHABLE, host, port, what, hint) from None
+
+
+_Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]  # as getaddrinfo has it
 
 
 class _Peer(NamedTuple):
@@ -69,14 +79,65 @@ class _Peer(NamedTuple):
     port: int
     proxy_protocol: bool
 
-    async def connect(self) -> asyncio.StreamWriter:
+    async def connect(self, progress: list[str]) -> asyncio.StreamWriter:
         if self.port == 0:
             _, writer = await asyncio.open_unix_connection(self.host)
         else:
-            _, writer = await asyncio.open_connection(self.host, self.port, happy_eyeballs_delay=_HAPPY_EYEBALLS)
+            progress[0] = _RESOLVING
+            addresses = await _resolved(self.host, self.port)
+            progress[0] = _CONNECTING
+            _, writer = await asyncio.open_connection(sock=await _connected(addresses))
+        progress[0] = "in the TLS handshake with it"
         if self.proxy_protocol:
             writer.write(b"PROXY UNKNOWN\r\n")
         return writer
+
+
+async def _resolved(host: str, port: int) -> Sequence[_Address]:
+    """The addresses of a host, in the order in which to try them. Raises socket.gaierror."""
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+async def _connected(addresses: Sequence[_Address]) -> socket.socket:
+    """A connection to the first address that takes one: the next is tried when one fails, or takes long."""
+    waiting, trying, failed = list(addresses), set[asyncio.Task[socket.socket]](), list[BaseException]()
+    try:
+        while waiting or trying:
+            trying |= {asyncio.create_task(_connection(address)) for address in waiting[:1]}
+            del waiting[:1]
+            patience = _HAPPY_EYEBALLS if waiting else None
+            done, _ = await asyncio.wait(trying, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                trying.discard(task)
+                if not (error := task.exception()):
+                    return task.result()
+                failed.append(error)
+    finally:
+        for task in trying:
+            task.add_done_callback(_closed)
+            task.cancel()
+    raise failed[0]
+
+
+async def _connection(address: _Address) -> socket.socket:
+    family, kind, protocol, _, place = address
+    connection = socket.socket(family, kind, protocol)
+    try:
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, place)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _closed(task: asyncio.Task[socket.socket]) -> None:
+    """Close a connection that came too late."""
+    if not task.cancelled() and not task.exception():
+        task.result().close()
 
 
 async def _offers(peer: _Peer, name: str, key_type: KeyType | None, progress: list[str]) -> tuple[bytes, ...]:
@@ -95,8 +156,7 @@ async def _offers(peer: _Peer, name: str, key_type: KeyType | None, progress: li
 async def _handshake(peer: _Peer, name: str, context: ssl.SSLContext, progress: list[str]) -> tuple[bytes, ...]:
     writer = None
     try:
-        writer = await peer.connect()
-        progress[0] = "in the TLS handshake with"
+        writer = await peer.connect(progress)
         await writer.start_tls(context, server_hostname=name, ssl_handshake_timeout=_OURS_IS_SHORTER)
         chain = _presented(writer.get_extra_info("ssl_object"))
     except ssl.SSLError:
@@ -149,7 +209,8 @@ def _from_ssl(error: ssl.SSLError, host: str, port: int) -> Refused:
 def _from_os(error: OSError, host: str, port: int, *, connected: bool) -> Refused:
     if isinstance(error, socket.gaierror):
         what = f"its name was not resolved ({error.strerror})"
-    elif isinstance(error, ConnectionRefusedError):
+        return _refused(Outcome.UNREACHABLE, host, port, what, _NAME_SERVER)
+    if isinstance(error, ConnectionRefusedError):
         what = "the connection was refused"
     elif connected:
         what = "the connection was reset or closed during the TLS handshake"

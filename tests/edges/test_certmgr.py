@@ -237,7 +237,49 @@ def test_filtered() -> None:
         problem = _refusal(address, timeout=0.5)
         assert time.monotonic() - began < 10
     assert problem.outcome is Outcome.UNREACHABLE
-    assert "timed out after 0.5 s resolving and connecting to it" in problem.detail
+    assert "timed out after 0.5 s connecting to it" in problem.detail
+    assert "firewall" in problem.hint
+
+
+def _names(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int], after: float = 0) -> None:
+    """A name server that answers any name so, and after a while."""
+    numeric = socket.getaddrinfo
+
+    def answer(host: str, port: int, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> list[object]:
+        if flags:
+            return list(numeric(host, port, family, type, proto, flags))
+        threading.Event().wait(after)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+
+
+def test_a_name_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for it is told from waiting for CertMgr, and the hint is about names."""
+    _names(monkeypatch, after=1.5)
+    problem = _refusal(("certmgr.acme.com", 443), timeout=0.3)
+    assert problem.outcome is Outcome.UNREACHABLE
+    assert "timed out after 0.3 s resolving its name" in problem.detail
+    assert "/etc/resolv.conf" in problem.hint
+
+
+@pytest.mark.parametrize("first", ["refuses", "hangs"])
+def test_several_addresses(
+    default: Credential, www: dict[KeyType, Credential], monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """The next address of a name is tried when one refuses, or says nothing for a quarter of a second."""
+    with StandInCertMgr(default, www.values()) as server, _backlogged() as silent:
+        bad = ("127.0.0.1", CLOSED) if first == "refuses" else silent
+        _names(monkeypatch, bad, server.address)
+        assert _fetch(("certmgr.acme.com", 443)) == www[KeyType.RSA].ders
+        _names(monkeypatch, server.address, bad)
+        assert _fetch(("certmgr.acme.com", 443)) == www[KeyType.RSA].ders
+
+
+def test_no_address_takes_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one's reason is given: refused is refused, however many addresses refuse."""
+    _names(monkeypatch, ("127.0.0.1", CLOSED), ("127.0.0.2", CLOSED))
+    assert "the connection was refused" in _refusal(("certmgr.acme.com", 443)).detail
 
 
 def test_timeout_is_for_everything(default: Credential, www: dict[KeyType, Credential]) -> None:
