@@ -234,9 +234,9 @@ class Agent:
         rounds = 2 * (len(self.slots) // AT_ONCE + 1)
         horizon = self._pause() + _SLACK + self.settings.timeout * max(1, len(self.settings.certmgr_hosts)) * rounds
         try:
+            self.files.alive(now, now + horizon)
             self.files.status(self._status(self.slots))
             self.files.readiness(report.not_ready((slot.record for slot in self.slots), self.doubts.not_ready))
-            self.files.alive(now, now + horizon)
         except OSError as error:
             log.error("CERTFRONT_RUN_DIR: the status cannot be written: %s", error)
 

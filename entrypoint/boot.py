@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from entrypoint import folders, machine, opening, salvage, signals
+from entrypoint import folders, machine, opening, reserve, salvage, signals
 from entrypoint.core import report
 from entrypoint.core.configuration import Source
 from entrypoint.core.gate import Gates
@@ -25,7 +25,7 @@ from entrypoint.core.plan import Plan, Usable, wanted
 from entrypoint.core.site import Facts, shortcomings, snippets
 from entrypoint.core.times import rfc3339
 from entrypoint.core.wanted import Wanted
-from entrypoint.edges import nginx, source, unlock
+from entrypoint.edges import nginx, source, temporary, unlock
 from entrypoint.edges.configuration import UserConfiguration
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.publish import StatusFiles
@@ -65,6 +65,9 @@ def _end_cleanly_until_supervised() -> None:
 
 def _first_generation(settings: Settings, program: str) -> Generations:
     facts, warnings = machine.facts(settings, program)
+    for folder in dict.fromkeys((facts.temporary(settings.run_dir), f"{settings.run_dir}/nginx")):
+        temporary.prepare(Path(folder))
+    reserve.take(settings.run_dir)
     for sentence in (*warnings, *shortcomings(settings, facts)):
         log.warning("%s", sentence)
     for variable, reason in settings.warnings:

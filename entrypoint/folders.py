@@ -21,7 +21,7 @@ _NGINX_FOLDERS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 # All that certfront itself reads or writes there. What else lies there is left alone.
 _IN_STATE = ("current", "verified", "agent.lock")
 _NOT_USED = "not used; their certificates are checked anew, all else is built from the settings and your files"
-_IN_RUN = ("nginx", "status", "passwords", "keys", "conf.d", "*.sock", "*.pid", "supervisord.conf")
+_IN_RUN = ("nginx", "status", "passwords", "keys", "conf.d", "*.sock", "*.pid", "supervisord.conf", ".reserve")
 
 
 @contextmanager

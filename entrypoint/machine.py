@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from entrypoint.core.options import Settings
 from entrypoint.core.site import Facts
-from entrypoint.edges import nginx, source
+from entrypoint.edges import nginx, source, temporary
 
 
 def facts(settings: Settings, program: str) -> tuple[Facts, tuple[str, ...]]:
@@ -13,4 +15,5 @@ def facts(settings: Settings, program: str) -> tuple[Facts, tuple[str, ...]]:
     NGINX is asked for HTTP/3 only where somebody wants it. Raises `Refused` where the program does not say its version.
     """
     http3 = settings.http3 and nginx.has_http3(program)
-    return source.facts(nginx.version(program), settings.run_dir, http3=http3)
+    found, warnings = source.facts(nginx.version(program), settings.run_dir, http3=http3)
+    return replace(found, temp_dir=temporary.elsewhere(settings.run_dir)), warnings

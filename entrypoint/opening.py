@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from entrypoint import reserve
 from entrypoint.core.plan import Plan
 from entrypoint.edges import passwords, unlock
 
@@ -15,10 +17,11 @@ _PASSWORDS, _KEYS = "passwords", "keys"
 def provide(plan: Plan, offered: Iterable[bytes]) -> None:
     """Write what the plan's configuration names. ``offered`` are passwords; without any, those in the user's files."""
     known = list(offered) or [line for path in _password_files(plan) for line in passwords.lines(path)]
+    run_dir = plan.settings.run_dir
     if plan.password_file:
-        passwords.write(Path(plan.password_file), known)
+        reserve.writing(run_dir, partial(passwords.write, Path(plan.password_file), known))
     for path, key_pem in plan.unlocked.items():
-        unlock.write(Path(path), key_pem, known)
+        reserve.writing(run_dir, partial(unlock.write, Path(path), key_pem, known))
 
 
 def provide_missing(plan: Plan) -> None:

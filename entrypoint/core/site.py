@@ -35,6 +35,11 @@ class Facts:
     nameservers: tuple[str, ...]
     hosts: Mapping[str, str] = field(default_factory=dict)
     http3: bool = False
+    temp_dir: str = ""
+
+    def temporary(self, run_dir: object) -> str:
+        """The folder for NGINX's temporary files: ``temp_dir``, or below the run folder where that is empty."""
+        return self.temp_dir or f"{run_dir}/nginx"
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ def shortcomings(settings: Settings, facts: Facts) -> tuple[str, ...]:
 def http_additions(settings: Settings, facts: Facts, user: Around) -> str:
     """What goes to the end of the user's ``http`` block: what it does not set itself, and our servers."""
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    wanted = {f"{kind}_temp_path": f'"{settings.run_dir}/nginx/{kind}"' for kind in kinds}
+    wanted = {f"{kind}_temp_path": f'"{facts.temporary(settings.run_dir)}/{kind}"' for kind in kinds}
     wanted["server_names_hash_bucket_size"] = "512"
     if facts.nginx_version >= KEEPALIVE_MIN_TIMEOUT:
         wanted["keepalive_min_timeout"] = "5s"
@@ -175,6 +180,7 @@ def _main_values(settings: Settings, facts: Facts, generation: int) -> dict[str,
     return {
         "generation": str(generation),
         "run_dir": str(settings.run_dir),
+        "temp_dir": facts.temporary(settings.run_dir),
         "own_socket": _own_socket(str(settings.run_dir)),
         "user": f"user {facts.user};" if facts.user else "",
         "error_level": "info" if settings.log_level == "debug" else "warn",

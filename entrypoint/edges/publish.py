@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from entrypoint import reserve
 
 SLOT = 10  # seconds; templates/status.conf cuts the same slots
 
@@ -15,7 +18,7 @@ class StatusFiles:
     """``RUN_DIR/status`` as a neighbour."""
 
     def __init__(self, run_dir: Path) -> None:
-        self.folder = run_dir / "status"
+        self.run_dir, self.folder = run_dir, run_dir / "status"
         self._reasons: str | None = None
 
     def prepare(self) -> None:
@@ -41,6 +44,7 @@ class StatusFiles:
 
     def alive(self, now: float, until: float) -> None:
         """Count as alive from ``now`` to ``until`` (UNIX times, seconds), whatever happens to this process."""
+        reserve.take(self.run_dir)
         wanted = {str(slot) for slot in range(int(now) // SLOT, int(until) // SLOT + 1)}
         found = {path.name for path in (self.folder / "alive").iterdir()}
         for name in wanted - found:
@@ -57,9 +61,16 @@ class StatusFiles:
         return found
 
     def _replace(self, name: str, text: str) -> None:
+        reserve.writing(self.run_dir, functools.partial(self._written, name, text))
+
+    def _written(self, name: str, text: str) -> None:
         staging = self.folder / f".{name.replace('/', '-')}.new"
         descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.fchmod(descriptor, 0o644)  # whatever the umask: NGINX's workers read it
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+        except OSError:
+            staging.unlink()
+            raise
         staging.rename(self.folder / name)

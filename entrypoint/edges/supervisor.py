@@ -31,7 +31,7 @@ from supervisor.process import Subprocess
 from supervisor.states import SupervisorStates
 from supervisor.supervisord import Supervisor
 
-from entrypoint import memory, signals, sockets
+from entrypoint import memory, reserve, signals, sockets
 from entrypoint.core.options import NGINX_SOCKET
 
 log = logging.getLogger("certfront.supervisord")
@@ -95,7 +95,8 @@ def write_config(run_dir: Path, nginx: list[str], agent: list[str]) -> Path:
     commands = {"nginx": _command(nginx), "agent": _command(agent)}
     path = run_dir / "supervisord.conf"
     short = sockets.reachable(run_dir)
-    path.write_text(_CONFIG.format(run_dir=str(run_dir).replace("%", "%%"), sockets=short, user=user, **commands))
+    text = _CONFIG.format(run_dir=str(run_dir).replace("%", "%%"), sockets=short, user=user, **commands)
+    reserve.writing(run_dir, lambda: path.write_text(text))
     return path
 
 
@@ -123,7 +124,7 @@ def _command(arguments: list[str]) -> str:
 def run(config: Path) -> int:
     """Supervise until a signal or NGINX ends it; returns the exit status for the whole."""
     tempfile.tempdir = str(config.parent)  # supervisord insists on one, and a read-only root may have no /tmp
-    options = _Options()
+    options = _Options(config.parent)
     options.realize(args=["-c", str(config), "-n"])
     options.first, options.test = True, False  # what supervisord.main() sets
     supervisor = _Supervisor(options)
@@ -183,6 +184,8 @@ class _Log:
 
 class _Process(Subprocess):  # type: ignore[misc]
     def spawn(self) -> Any:
+        if reserve.is_full(self.config.options.run_dir):  # NGINX has to write its pid there; the agent takes it again
+            reserve.give_up(self.config.options.run_dir)
         # Between fork and exec a child would take a signal to end for its parent's, and lose it: it waits.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.ENDING)
         try:
@@ -218,8 +221,9 @@ class _ProcessConfig(ProcessConfig):  # type: ignore[misc]
 
 
 class _Options(ServerOptions):  # type: ignore[misc]
-    def __init__(self) -> None:
+    def __init__(self, run_dir: Path) -> None:
         super().__init__()
+        self.run_dir = run_dir
         self.wakeup = _Wakeup()
         self.wakeup.wake()
 

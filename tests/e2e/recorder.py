@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socketserver
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -75,7 +76,8 @@ class _Handler(socketserver.StreamRequestHandler):
             answer.headers,
             len(answer.body),
         )
-        self.wfile.write(head + (b"" if line.startswith("HEAD ") else answer.body))
+        with suppress(OSError):  # who does not want all of it goes
+            self.wfile.write(head + (b"" if line.startswith("HEAD ") else answer.body))
 
     def _body(self, headers: dict[str, list[str]]) -> bytes:
         if "chunked" not in headers.get("transfer-encoding", []):

@@ -1,0 +1,79 @@
+"""Room in the run folder that is kept for what must be written there while NGINX's temporary files fill it.
+
+A file of a few megabytes holds the room. A write that finds none is tried again with a part of it given up, which is
+taken back as soon as there is room again. Whoever writes to the run folder writes through `writing`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_NAME = ".reserve"
+_MOST = 2 << 20  # bytes: the status of a thousand certificates twice over
+_SHARE = 4  # a small file system is not filled by more than this part of it
+_STEP = 64 << 10
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def take(run_dir: Path) -> None:
+    """Hold as much as there should be, or as there is room for."""
+    with contextlib.suppress(OSError), _opened(run_dir) as descriptor:
+        total = os.statvfs(run_dir)
+        wanted = min(_MOST, total.f_frsize * total.f_blocks // _SHARE)
+        held = os.fstat(descriptor).st_size
+        while held < wanted:
+            step = min(_STEP, wanted - held)
+            os.posix_fallocate(descriptor, held, step)
+            held += step
+
+
+def give_up(run_dir: Path, size: int = _MOST) -> bool:
+    """Give room to the next who asks for it, at least ``size`` bytes if there are so many; whether there was any."""
+    try:
+        with _opened(run_dir) as descriptor:
+            held = os.fstat(descriptor).st_size
+            os.ftruncate(descriptor, max(0, held - size))
+            return held > 0
+    except OSError:
+        return False
+
+
+def writing(run_dir: Path, write: Callable[[], T]) -> T:
+    """What ``write`` returns; where there is no room, it is called again. Raises OSError where that does not help."""
+    size = _STEP
+    try:
+        while True:
+            try:
+                return write()
+            except OSError as error:
+                if error.errno not in _FULL or not give_up(run_dir, size):
+                    raise
+            size *= 2
+    finally:
+        if size > _STEP:
+            take(run_dir)
+
+
+def is_full(run_dir: Path) -> bool:
+    """Whether nobody could write there now."""
+    try:
+        return os.statvfs(run_dir).f_bavail == 0
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _opened(run_dir: Path) -> Iterator[int]:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(run_dir / _NAME, flags, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
