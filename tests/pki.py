@@ -82,6 +82,7 @@ def issue(
     serial: int | None = None,
     extensions: Iterable[x509.ExtensionType] = (),
     plain: bool = False,
+    critical: Iterable[x509.ExtensionType] = (),
     rsa_padding: padding.PSS | None = None,
 ) -> Issued:
     """Return a certificate that ``issuer`` signed (None: itself); without ``key``, an EC key of its name.
@@ -101,6 +102,8 @@ def issue(
         .not_valid_before(not_before)
         .not_valid_after(not_after)
     )
+    for extension in critical:
+        builder = builder.add_extension(extension, critical=True)
     for extension in [*_usual(key, signer, names, ca=ca, plain=plain), *extensions]:
         builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
     digest = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()

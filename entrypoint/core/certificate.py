@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
@@ -116,7 +116,7 @@ def _names(cert: x509.Certificate) -> tuple[str, ...]:
     else:  # an address spelt as a dNSName is no address (RFC 9525, section 4.1)
         found = [name for name in san.get_values_for_type(x509.DNSName) if ip_text(name) is None]
         found += [str(address) for address in san.get_values_for_type(x509.IPAddress)]
-    return tuple(dict.fromkeys(_clean(name.lower()) for name in found))
+    return tuple(dict.fromkeys(clean(name.lower()) for name in found))
 
 
 def extension(cert: x509.Certificate, kind: type[_E]) -> _E | None:
@@ -125,6 +125,14 @@ def extension(cert: x509.Certificate, kind: type[_E]) -> _E | None:
         return cert.extensions.get_extension_for_class(kind).value
     except (x509.ExtensionNotFound, *ODD):
         return None
+
+
+def extensions_of(cert: x509.Certificate) -> Sequence[x509.Extension[x509.ExtensionType]]:
+    """All extensions, none where they do not parse."""
+    try:
+        return tuple(cert.extensions)
+    except ODD:
+        return ()
 
 
 def extensions_fault(cert: x509.Certificate) -> str:
@@ -153,10 +161,10 @@ def _without_warnings() -> Iterator[None]:
 
 def dn(name: x509.Name) -> str:
     """A distinguished name (RFC 4514), fit for a log."""
-    return _clean(name.rfc4514_string())
+    return clean(name.rfc4514_string())
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Escape what could forge a line of a log or of a configuration: names are the other side's choice."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
@@ -164,7 +172,7 @@ def _clean(text: str) -> str:
 def reason(error: BaseException) -> str:
     """What a library's exception says, fit for a log."""
     text = str(error).removeprefix("validation failed: ").removeprefix("candidates exhausted: ")
-    return _clean(text) or type(error).__name__
+    return clean(text) or type(error).__name__
 
 
 def signature_fault(cert: x509.Certificate) -> str:

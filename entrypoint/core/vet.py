@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from entrypoint.core.certificate import ODD, dn, extension, extensions_fault, info_of, parse_all, signature_fault
-from entrypoint.core.chain import Path, choose_leaf, is_root, link, to_ders, trust
+from entrypoint.core import browsers
+from entrypoint.core.certificate import dn, extensions_fault, info_of, parse_all
+from entrypoint.core.chain import Path, choose_leaf, link, to_ders, trust
 from entrypoint.core.model import CertificateInfo, Chain, Key, Outcome, Problem, Verdict
 from entrypoint.core.names import covers
 from entrypoint.core.times import rfc3339
@@ -24,7 +23,6 @@ DEFAULT_CERTIFICATE = (
     "CertMgr returned its default certificate: is this server listed in 'Servers with access' of the "
     "TLS Credentials, is SNI enabled, and is the name spelt as in the TLS Credentials?"
 )
-_CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _WEIGHTS = (
     *(Outcome.MALFORMED, Outcome.NO_CERTIFICATE, Outcome.WRONG_NAME, Outcome.KEY_TYPE_MISMATCH),
     *(Outcome.KEY_MISMATCH, Outcome.EXPIRED, Outcome.NOT_YET_VALID, Outcome.BROKEN_CHAIN),
@@ -71,7 +69,7 @@ def vet(  # noqa: PLR0913 - all of it decides, and callers name each
     leaf = choose_leaf(certs, key.spki)
     info = info_of(leaf)
     if fault := extensions_fault(leaf):
-        return _refuse([Problem(Outcome.MALFORMED, f"the certificate's extensions do not parse: {fault}")], info)
+        return _refuse([Problem(Outcome.MALFORMED, f"the certificate: its extensions do not parse: {fault}")], info)
     path, distrust = trust(link(certs, leaf, now), certs, roots, now)
     served = None if force else served
     problems = list(_problems(_Case(path, info, key, wanted, asked, now, served, unparsed, distrust)))
@@ -97,6 +95,7 @@ def _problems(case: _Case) -> Iterator[Problem]:
     if case.path.fault:
         hint = "put the complete chain into the TLS Credentials document: the leaf, then every intermediate"
         yield Problem(Outcome.BROKEN_CHAIN, f"the chain is broken: {case.path.fault}", hint)
+    yield from _unread(case)
     yield from _trust_problems(case)
     yield from _age_problems(case)
 
@@ -136,44 +135,20 @@ def _date_problems(case: _Case, cert: x509.Certificate) -> Iterator[Problem]:
         yield Problem(Outcome.NOT_YET_VALID, f"{_title(case, cert)} is not valid yet: {facts}", hint)
 
 
-def _trust_problems(case: _Case) -> Iterator[Problem]:
+def _unread(case: _Case) -> Iterator[Problem]:
     for cert in case.path.certs:
-        for fault in (*_cert_faults(cert), *_role_faults(cert, is_leaf=cert is case.path.certs[0])):
-            hint = "have it issued anew, in a form that browsers accept"
-            yield Problem(Outcome.UNTRUSTED, f"{_title(case, cert)}: {fault}", hint)
+        if fault := extensions_fault(cert):
+            yield Problem(Outcome.MALFORMED, f"{_title(case, cert)}: its extensions do not parse: {fault}")
+
+
+def _trust_problems(case: _Case) -> Iterator[Problem]:
+    for cert, fault in browsers.faults(case.path.certs):
+        hint = "have it issued anew, in a form that browsers accept"
+        yield Problem(Outcome.UNTRUSTED, f"{_title(case, cert)}: {fault}", hint)
     if case.distrust and not case.path.fault:  # of a broken chain, nobody can say
         top = dn(case.path.certs[-1].issuer)
         detail = f"no trusted root vouches for the chain, which ends at {top} ({case.distrust})"
         yield Problem(Outcome.UNTRUSTED, detail, "put the root of this CA into TRUSTED_ROOTS_FILE")
-
-
-def _cert_faults(cert: x509.Certificate) -> Iterator[str]:
-    try:
-        key = cert.public_key()
-    except ODD:
-        key = None
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < 2048:
-        yield f"RSA key of {key.key_size} bits, at least 2048 expected"
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in _CURVES:
-        yield f"key on the curve {key.curve.name}, P-256, P-384 or P-521 expected"
-    if not is_root(cert) and (fault := signature_fault(cert)):
-        yield fault
-
-
-def _role_faults(cert: x509.Certificate, *, is_leaf: bool) -> Iterator[str]:
-    constraints = extension(cert, x509.BasicConstraints)
-    is_ca = constraints is not None and constraints.ca
-    if not is_leaf:
-        yield from () if is_ca else ("it issued another one, but is no CA certificate",)
-        return
-    if is_ca and not is_root(cert):
-        yield "a CA certificate, one for a server expected"
-    usages = extension(cert, x509.ExtendedKeyUsage)
-    if usages is not None and not {
-        ExtendedKeyUsageOID.SERVER_AUTH,
-        ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
-    } & set(usages):
-        yield f"not for TLS servers: extended key usage is {', '.join(use._name for use in usages)}"
 
 
 def _age_problems(case: _Case) -> Iterator[Problem]:

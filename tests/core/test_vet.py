@@ -134,7 +134,7 @@ def test_a_key_of_another_type_is_described_without_a_type() -> None:
     cert = site(key=ed25519.Ed25519PrivateKey.generate())
     assert describe(cert.der).key_type is None
     verdict = look([cert.der, BETWEEN.der])
-    assert outcomes(verdict) == [Outcome.KEY_TYPE_MISMATCH]
+    assert outcomes(verdict) == [Outcome.KEY_TYPE_MISMATCH, Outcome.UNTRUSTED]
     assert "neither an RSA nor an ECDSA" in verdict.problems[0].detail
 
 
