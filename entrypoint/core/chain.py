@@ -78,9 +78,19 @@ def _rank(
     cert: x509.Certificate, by_subject: dict[bytes, list[x509.Certificate]], now: datetime | None
 ) -> tuple[bool, bool, bool, datetime, bytes]:
     """Order issuers of one name: valid, cross-signed rather than root, leading on; then any fixed order."""
-    valid = now is None or cert.not_valid_before_utc <= now <= cert.not_valid_after_utc
     leads_on = cert.issuer.public_bytes() in by_subject
-    return valid, cert.subject != cert.issuer, leads_on, cert.not_valid_after_utc, cert.signature
+    return (
+        now is None or valid(cert, now),
+        cert.subject != cert.issuer,
+        leads_on,
+        cert.not_valid_after_utc,
+        cert.signature,
+    )
+
+
+def valid(cert: x509.Certificate, now: datetime) -> bool:
+    """Whether a certificate is within its dates, both inclusive (RFC 5280, section 4.1.2.5)."""
+    return cert.not_valid_before_utc <= now <= cert.not_valid_after_utc
 
 
 def _open_end(top: x509.Certificate, named: Sequence[x509.Certificate], *, lone: bool) -> str:
@@ -117,9 +127,32 @@ def trust(
 ) -> tuple[Path, str]:
     """Return the path that leads to a root, and why none does.
 
-    The path as linked is tried first, so that cross-signed links which old clients need stay in it;
-    then any path through what was sent.
+    The path as linked is tried first, so that cross-signed links which old clients need stay in it; then any path
+    through what was sent. A link out of its dates is left out where the rest needs it no more: whoever trusts it by
+    itself has it, and nobody else can use it.
     """
+    shorter = _without_needless(path, now, least=1 if roots is not None else 2)
+    if shorter is not path:
+        found, why = _trusted(shorter, certs, roots, now)
+        if not why:
+            return found, ""
+    return _trusted(path, certs, roots, now)
+
+
+def _without_needless(path: Path, now: datetime, least: int) -> Path:
+    """The path below its first issuer out of its dates, where ``least`` certificates are left; else the path itself.
+
+    A chain may end below its root. That an issuer outlives the one above it shows that the latter is a cross-sign, or
+    another issue of what clients trust; the one issuer of a leaf may only go where a trusted root stands in for it.
+    """
+    places = (place for place, cert in enumerate(path.certs) if place and not valid(cert, now))
+    first = next(places, 0)
+    return Path(path.certs[:first]) if first >= least else path
+
+
+def _trusted(
+    path: Path, certs: Sequence[x509.Certificate], roots: Sequence[x509.Certificate] | None, now: datetime
+) -> tuple[Path, str]:
     why = ""
     for pool in (path.certs[1:], certs) if roots is not None else ():
         try:
