@@ -223,7 +223,7 @@ class Agent:
             now=self.clock(),
             interval=self.settings.check_interval,
             commented_out=self.attempts.commented_out,
-            warnings=(*self.doubts.warnings, *self.attempts.warnings),
+            warnings=(*self.doubts.warnings, *self.attempts.warnings, *self.pairs.warnings()),
             problem=self.rejected,
         )
 

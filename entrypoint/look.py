@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from entrypoint.core import pem, report, vet
+from entrypoint.core import own, pem, report, vet
 from entrypoint.core.certificate import describe, reason
 from entrypoint.core.model import CertificateInfo, Chain, Key, Outcome, Problem, Refused
 from entrypoint.core.names import covers_any
@@ -43,9 +43,11 @@ class Slot:
     live: bool = False
     served: bool = False
     presented: tuple[bytes, ...] = field(default=(), repr=False)
+    warnings: tuple[Problem, ...] = ()
     key: Key | Problem | None = None
     key_contents: str = ""
     said: tuple[object, ...] = ()
+    warned: tuple[object, ...] = ()
     made: tuple[Chain, Usable] | None = field(default=None, repr=False)
 
     def usable(self, chain: Chain, key_pem: bytes) -> Usable:
@@ -71,6 +73,7 @@ class Found:
     chain: Chain | None = None
     certmgr: str = ""
     presented: tuple[bytes, ...] = ()
+    warnings: tuple[Problem, ...] = ()
 
 
 def restore(slot: Slot, stored: tuple[Any, bytes, bytes] | None) -> None:
@@ -149,15 +152,10 @@ async def look(slot: Slot, settings: Settings, now: datetime, *, force: bool) ->
     key = read_key(slot)
     if isinstance(key, Problem):
         return Found(_kept(slot, None), key)
-    if (own := _own(slot)) is not None:
-        return own if isinstance(own, Found) else _vetted_own(slot, own, key, now)
-    if not slot.wanted.lookup:
-        hint = "add `# certfront: lookup=NAME` to the server"
-        problem = Problem(Outcome.CONFIG_REJECTED, "the server has no name that CertMgr could be asked for", hint)
+    if (file := _own(slot)) is not None:
+        return file if isinstance(file, Found) else _vetted_own(slot, file, key, now)
+    if problem := _unaskable(slot.wanted, key, settings):
         return Found(_kept(slot, key), problem)
-    if not settings.certmgr_hosts:
-        hint = "set CERTMGR_HOST to the Domino server that runs CertMgr"
-        return Found(_kept(slot, key), Problem(Outcome.UNREACHABLE, "CERTMGR_HOST is not set", hint))
     problems: list[tuple[str, Problem]] = []
     info = None
     for endpoint in settings.certmgr_hosts:
@@ -168,6 +166,21 @@ async def look(slot: Slot, settings: Settings, now: datetime, *, force: bool) ->
         info = info or found.info
     host, problem = report.of_several_hosts(problems)
     return Found(_kept(slot, key), problem, info=info, certmgr=host)
+
+
+def _unaskable(pair: Wanted, key: Key, settings: Settings) -> Problem | None:
+    """Why CertMgr need not even be asked."""
+    if key.key_type is None:
+        detail = f"the key in {pair.key_file} is neither an RSA nor an ECDSA one, and CertMgr has no others"
+        return Problem(Outcome.KEY_UNREADABLE, detail, "export the key from the TLS Credentials document")
+    if not pair.lookup:
+        detail = "the server has no name that CertMgr could be asked for"
+        hint = "set CERTMGR_LOOKUP to the name to ask for, or add `# certfront: lookup=NAME` to the server"
+        return Problem(Outcome.CONFIG_REJECTED, detail, hint)
+    if not settings.certmgr_hosts:
+        hint = "set CERTMGR_HOST to the Domino server that runs CertMgr"
+        return Problem(Outcome.UNREACHABLE, "CERTMGR_HOST is not set", hint)
+    return None
 
 
 async def _ask(endpoint: Endpoint, slot: Slot, key: Key, settings: Settings, now: datetime, force: bool) -> Found:
@@ -214,10 +227,9 @@ def _own(slot: Slot) -> tuple[bytes, ...] | Found | None:
 
 
 def _vetted_own(slot: Slot, ders: tuple[bytes, ...], key: Key, now: datetime) -> Found:
-    """Names, age and trust of the user's own are the user's; what NGINX could not serve is not taken."""
     if _same_as_before(slot, ders, key, now):
-        return Found(_kept(slot, key), None, chain=slot.chain, presented=ders)
-    verdict = vet.vet(ders, key=key, wanted=(), now=now)
+        return Found(_kept(slot, key), None, chain=slot.chain, presented=ders, warnings=slot.warnings)
+    verdict = own.judge(ders, key=key, now=now)
     if verdict.chain is None:
         problem = report.one_problem(verdict)
         if problem:
@@ -225,7 +237,8 @@ def _vetted_own(slot: Slot, ders: tuple[bytes, ...], key: Key, now: datetime) ->
             detail = f"{slot.wanted.certificate_file}: {problem.detail}"
             problem = Problem(problem.outcome, detail, hint if problem.outcome in _KEY_OUTCOMES else problem.hint)
         return Found(_kept(slot, key), problem, info=verdict.found)
-    return Found(made(verdict.chain, key, "", now), None, chain=verdict.chain, presented=ders)
+    usable = _kept(slot, key) if verdict.chain == slot.chain else made(verdict.chain, key, "", now)
+    return Found(usable, None, chain=verdict.chain, presented=ders, warnings=verdict.warnings)
 
 
 def _same_as_before(slot: Slot, ders: tuple[bytes, ...], key: Key, now: datetime) -> bool:
@@ -270,17 +283,3 @@ def made(chain: Chain, key: Key, source: str, now: datetime) -> Usable:
         "installed_at": rfc3339(now),
     }
     return Usable(pem.encode(chain.ders), key.pem, about)
-
-
-def say(slot: Slot, found: Found, before: CertificateInfo | None) -> None:
-    """Log how a look ended: news in a block, the same again for debugging only."""
-    record = slot.record
-    said = (record.outcome, found.info.fingerprint_sha256 if found.info else None)
-    news = said != slot.said
-    slot.said = said
-    if record.outcome is Outcome.INSTALLED and record.served:
-        log.info("%s", report.change(record, before, record.served))
-    elif record.outcome is Outcome.UNCHANGED:
-        log.log(logging.INFO if news else logging.DEBUG, "%s: %s", record.name, record.outcome)
-    else:
-        log.log(logging.WARNING if news else logging.DEBUG, "%s", report.refusal(record, found.info))

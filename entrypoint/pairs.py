@@ -11,7 +11,7 @@ from pathlib import Path
 
 from entrypoint.core import report, schedule
 from entrypoint.core.configuration import Source
-from entrypoint.core.model import Key, Outcome, Problem, Refused
+from entrypoint.core.model import CertificateInfo, Key, Outcome, Problem, Refused
 from entrypoint.core.options import Settings
 from entrypoint.core.plan import Plan, wanted, warnings
 from entrypoint.core.report import Record
@@ -20,7 +20,7 @@ from entrypoint.edges import watch
 from entrypoint.edges.configuration import UserConfiguration
 from entrypoint.edges.generations import Generations
 from entrypoint.edges.watch import Folder
-from entrypoint.look import Found, Slot, restore, say, show_served
+from entrypoint.look import Found, Slot, restore, show_served
 
 log = logging.getLogger("certfront")
 
@@ -63,6 +63,11 @@ class Pairs:
     def differ(self) -> bool:
         """Whether anything changed since the last `refresh`."""
         return self.user.changed() or watch.contents(self.watched) != self.contents
+
+    def warnings(self) -> tuple[tuple[str, str], ...]:
+        """What browsers will object to in the user's own certificates that are served: the file, and why."""
+        served = [slot for slot in self.slots if slot.served and slot.warnings]
+        return tuple((slot.wanted.certificate_file, report.joined(slot.warnings).detail) for slot in served)
 
     def _configuration_changed(self) -> bool:
         try:
@@ -152,10 +157,11 @@ def record(slot: Slot, found: Found, failure: Problem | None, now: datetime, int
     if not found.problem and not failure:
         same = slot.chain is not None and found.presented == slot.chain.ders
         slot.presented = slot.chain.ders if slot.chain and same else found.presented  # kept once
+    slot.warnings = () if found.problem or failure else found.warnings
     show_served(slot)
     good = Outcome.UNCHANGED if before == slot.record.served else Outcome.INSTALLED
     failure = None if found.chain and found.chain == slot.chain and slot.served else failure
-    checked = report.checked(slot.record, found.problem or failure, good, now)
+    checked = report.checked(slot.record, found.problem or failure, good, now, slot.warnings)
     delay = schedule.next_check(
         interval=interval,
         failures=checked.failures,
@@ -168,4 +174,28 @@ def record(slot: Slot, found: Found, failure: Problem | None, now: datetime, int
         certmgr=found.certmgr or checked.certmgr,
         next_check_at=now + timedelta(seconds=delay),
     )
-    say(slot, found, before)
+    _say(slot, found, before)
+
+
+def _say(slot: Slot, found: Found, before: CertificateInfo | None) -> None:
+    """Log how a look ended: news in a block, the same again for debugging only."""
+    record = slot.record
+    said = (record.outcome, found.info.fingerprint_sha256 if found.info else None)
+    news = said != slot.said
+    slot.said = said
+    if record.outcome is Outcome.INSTALLED and record.served:
+        log.info("%s", report.change(record, before, record.served))
+    elif record.outcome is Outcome.UNCHANGED:
+        log.log(logging.INFO if news else logging.DEBUG, "%s: %s", record.name, record.outcome)
+    else:
+        log.log(logging.WARNING if news else logging.DEBUG, "%s", report.refusal(record, found.info))
+    _warn(slot)
+
+
+def _warn(slot: Slot) -> None:
+    """Of one certificate once, however often the clock in the sentence changes."""
+    record = slot.record
+    warned = tuple(warning.outcome for warning in slot.warnings)
+    if warned and record.served and slot.warned != (*warned, record.served.fingerprint_sha256):
+        slot.warned = (*warned, record.served.fingerprint_sha256)
+        log.warning("%s: %s", record.name, record.detail)

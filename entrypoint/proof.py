@@ -51,7 +51,8 @@ async def presented(plan: Plan, pairs: Sequence[Wanted]) -> None:
 
 
 async def _at_door(door: Door, usable: Usable, plan: Plan, enough: int) -> None:
-    expected, key_type = pem.decode(usable.chain_pem), KeyType(usable.about["key_type"])
+    expected, kind = pem.decode(usable.chain_pem), usable.about["key_type"]
+    key_type = KeyType(kind) if kind else None
     deadline = time.monotonic() + _TIMEOUT
     matches = 0
     while matches < enough:
@@ -64,7 +65,7 @@ async def _at_door(door: Door, usable: Usable, plan: Plan, enough: int) -> None:
             await asyncio.sleep(_POLL)
 
 
-async def _seen(door: Door, key_type: KeyType) -> Chain | str:
+async def _seen(door: Door, key_type: KeyType | None) -> Chain | str:
     """The chain that is presented, or why there is none."""
     try:
         return await certmgr.fetch(

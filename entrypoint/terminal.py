@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 _COLOURS = {"serving": "32", "pending": "33", "stale": "33", "expiring": "33", "expired": "31"}
+_GOOD = ("installed", "unchanged")
 
 
 def overview(status: dict[str, Any]) -> str:
@@ -38,7 +39,8 @@ def certificate(entry: dict[str, Any]) -> str:
             f"  serial   {entry['serial']}",
             f"  source   {entry['certmgr'] or entry['source']}, since {entry['last_changed_at']}",
         ]
-    lines += [f"  problem  {entry['detail']}"] if entry["detail"] else []
+    word = "warning" if entry["outcome"] in _GOOD else "problem"
+    lines += [f"  {word}  {entry['detail']}"] if entry["detail"] else []
     lines += [f"  hint     {entry['hint']}"] if entry["hint"] else []
     return "\n".join([*lines, f"  checked  {entry['last_checked_at']}, next {entry['next_check_at']}"])
 

@@ -119,7 +119,8 @@ def cross_sign(subject: Issued, issuer: Issued, **options: Any) -> Issued:
 def key_of(key: PrivateKey, pem: bytes = b"", password: bytes | None = None) -> Key:
     """Return the product's own description of a private key."""
     spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    key_type = KeyType.RSA if isinstance(key, rsa.RSAPrivateKey) else KeyType.ECDSA
+    types = {rsa.RSAPrivateKey: KeyType.RSA, ec.EllipticCurvePrivateKey: KeyType.ECDSA}
+    key_type = next((each for kind, each in types.items() if isinstance(key, kind)), None)
     return Key(key_type, spki, pem or key_pem(key), password)
 
 

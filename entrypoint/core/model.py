@@ -79,11 +79,12 @@ class Refused(Exception):
 class Key:
     """A private key as given, and what is public of it.
 
+    ``key_type`` is None for a kind that only the user's own certificates can have.
     ``pem`` is the file's content, encrypted if it was encrypted; ``spki`` is the DER encoding of
     SubjectPublicKeyInfo (RFC 5280, section 4.1.2.7); ``password`` is the one that opened it.
     """
 
-    key_type: KeyType
+    key_type: KeyType | None
     spki: bytes
     pem: bytes = field(repr=False)
     password: bytes | None = field(default=None, repr=False)
@@ -117,9 +118,10 @@ class Verdict:
     """What vetting found: the chain if it may be served, otherwise all that is wrong with it.
 
     ``problems`` are ordered by weight: the first one's outcome is the verdict's. ``found`` is what
-    could be read of the leaf, also of a refused one.
+    could be read of the leaf, also of a refused one. ``warnings`` are of a chain that may be served.
     """
 
     chain: Chain | None
     problems: tuple[Problem, ...] = ()
     found: CertificateInfo | None = None
+    warnings: tuple[Problem, ...] = ()

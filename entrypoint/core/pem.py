@@ -7,7 +7,10 @@ import binascii
 import re
 from collections.abc import Iterable
 
-_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
+# The labels that OpenSSL, and so NGINX, takes for a certificate's; TRUSTED has settings of OpenSSL's behind it.
+_BLOCK = re.compile(
+    rb"-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----\s+([A-Za-z0-9+/=\s]+)-----END \1-----",
+)
 
 PRIVATE_KEY = re.compile(rb"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----(.*?)-----END \1-----", re.DOTALL)
 
@@ -36,7 +39,21 @@ def _block(der: bytes) -> bytes:
 
 def decode(pem: bytes) -> tuple[bytes, ...]:
     """The certificates of a PEM text as DER; whatever else it holds is passed over."""
+    return tuple(der for label, text in _BLOCK.findall(pem) if (der := _decoded(label, text)))
+
+
+def _decoded(label: bytes, text: bytes) -> bytes:
+    """Empty for what is no Base64."""
     try:
-        return tuple(base64.b64decode(block, validate=False) for block in _BLOCK.findall(pem))
+        der = base64.b64decode(text, validate=False)
     except binascii.Error:
-        return ()
+        return b""
+    return _first_value(der) if label.startswith(b"TRUSTED") else der
+
+
+def _first_value(der: bytes) -> bytes:
+    """The first of several DER values in a row, by its length (X.690, section 8.1.3)."""
+    size = der[1] if len(der) > 1 else 0
+    more = size - 0x80 if size > 0x80 else 0
+    length = int.from_bytes(der[2 : 2 + more], "big") if more else size
+    return der[: 2 + more + length]

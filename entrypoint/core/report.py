@@ -54,10 +54,13 @@ def state(record: Record, now: datetime, interval: float) -> State:
     return State.STALE if failing > timedelta(seconds=_STALE_INTERVALS * interval) else State.SERVING
 
 
-def checked(record: Record, problem: Problem | None, good: Outcome, now: datetime) -> Record:
-    """The record after a check that ended with ``problem``, or else with ``good``."""
+def checked(
+    record: Record, problem: Problem | None, good: Outcome, now: datetime, warnings: tuple[Problem, ...] = ()
+) -> Record:
+    """The record after a check that ended with ``problem``, or else with ``good``, maybe with ``warnings``."""
     if problem is None:
-        since, failures, found = None, 0, Problem(good, "")
+        since, failures = None, 0
+        found = replace(joined(warnings), outcome=good) if warnings else Problem(good, "")
     else:
         since, failures, found = record.failing_since or now, record.failures + 1, problem
     return replace(
@@ -73,7 +76,7 @@ def checked(record: Record, problem: Problem | None, good: Outcome, now: datetim
 
 def one_problem(verdict: Verdict) -> Problem | None:
     """All that a verdict found, as one."""
-    return _joined(verdict.problems) if verdict.problems else None
+    return joined(verdict.problems) if verdict.problems else None
 
 
 def of_several_hosts(problems: Iterable[tuple[str, Problem]]) -> tuple[str, Problem]:
@@ -84,7 +87,8 @@ def of_several_hosts(problems: Iterable[tuple[str, Problem]]) -> tuple[str, Prob
     return host, Problem(first.outcome, first.detail + others, first.hint)
 
 
-def _joined(problems: tuple[Problem, ...]) -> Problem:
+def joined(problems: tuple[Problem, ...]) -> Problem:
+    """Several problems as one, with the first one's outcome."""
     details = "; ".join(problem.detail for problem in problems)
     hints = " ".join(dict.fromkeys(problem.hint for problem in problems if problem.hint))
     return Problem(problems[0].outcome, details, hints)

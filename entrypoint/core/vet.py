@@ -89,7 +89,7 @@ def _problems(case: _Case) -> Iterator[Problem]:
     if missing and len(missing) == len(case.wanted):
         return  # somebody else's certificate: what else is wrong with it concerns nobody here
     if not missing:
-        yield from _key_problems(case)
+        yield from key_problems(case.info, case.key)
     for cert in case.path.certs:
         yield from _date_problems(case, cert)
     if case.path.fault:
@@ -110,11 +110,11 @@ def _wrong_name(case: _Case, missing: Sequence[str]) -> Problem:
     return Problem(Outcome.WRONG_NAME, detail, hint)
 
 
-def _key_problems(case: _Case) -> Iterator[Problem]:
-    info, key = case.info, case.key
+def key_problems(info: CertificateInfo, key: Key) -> Iterator[Problem]:
+    """Why a certificate and a private key are no pair."""
     if info.key_type is not key.key_type:
-        found = info.key_type.upper() if info.key_type else "neither an RSA nor an ECDSA"
-        detail = f"the certificate's key is {found}, the private key is {key.key_type.upper()}"
+        kinds = (each.upper() if each else "neither an RSA nor an ECDSA one" for each in (info.key_type, key.key_type))
+        detail = "the certificate's key is {}, the private key is {}".format(*kinds)
         hint = "export the key that belongs to this certificate, or ask for the certificate of the key's type"
         yield Problem(Outcome.KEY_TYPE_MISMATCH, detail, hint)
     elif info.spki != key.spki:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +31,20 @@ def test_company() -> None:
     """Comments, keys, DOS line ends and blank lines around the certificates do no harm."""
     text = b"subject=leaf\n" + pem.encode(CHAIN[:1]).replace(b"\n", b"\r\n") + pki.key_pem(pki.ec_key(1)) + b"\n\n"
     assert pem.decode(text + pem.encode(CHAIN[1:])) == CHAIN
+
+
+@pytest.mark.parametrize("settings", [b"", b"0\x08\x0c\x06mylabel"[:10]])
+def test_the_labels_that_openssl_takes(settings: bytes) -> None:
+    """X509 and TRUSTED ones, the latter with OpenSSL's own settings behind the certificate, which nobody is sent."""
+    for label, more in ((b"X509 CERTIFICATE", b""), (b"TRUSTED CERTIFICATE", settings)):
+        text = pem.encode([CHAIN[0] + more]).replace(b"CERTIFICATE", label) + pem.encode(CHAIN[1:])
+        assert pem.decode(text) == CHAIN
+    assert pem.decode(pem.encode(CHAIN).replace(b"CERTIFICATE", b"CERTIFICATE REQUEST")) == ()
+
+
+def test_one_that_is_damaged_costs_no_other() -> None:
+    """What is no Base64 is passed over."""
+    assert pem.decode(b"-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n" + pem.encode(CHAIN)) == CHAIN
 
 
 @given(st.binary(max_size=200))

@@ -11,8 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    pkcs12,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -184,6 +190,22 @@ def test_no_wrong_password_is_ever_taken_for_something_else(traditional: bool, t
     )
 
 
+DSA = dsa.generate_private_key(1024).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+@pytest.mark.parametrize("kind", [ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey])
+@pytest.mark.parametrize("password", [None, SECRET])
+def test_keys_that_only_the_user_s_own_certificates_have(
+    kind: type[ed25519.Ed25519PrivateKey], password: bytes | None, tmp_path: Path
+) -> None:
+    """NGINX takes them, so they are read; they have no type that CertMgr knows."""
+    key = kind.generate()
+    (tmp_path / "key.pem").write_bytes(key_pem(key, password))
+    (tmp_path / "pw").write_bytes(SECRET + b"\n")
+    found = load(tmp_path / "key.pem", tmp_path / "pw")
+    assert (found.key_type, found.spki, found.password) == (None, key_of(key).spki, password)
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -192,14 +214,13 @@ def test_no_wrong_password_is_ever_taken_for_something_else(traditional: bool, t
         (root().pem, "certificates but no private key"),
         (key_pem(RSA)[:-30], "cut off"),
         (b"-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----\n", "no private key"),
+        (DSA, "of type DSA"),
         (b"hello", "something that is not PEM"),
         (
             pkcs12.serialize_key_and_certificates(b"x", RSA, None, None, BestAvailableEncryption(SECRET)),
             "PKCS#12",
         ),
         (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "damaged"),
-        (key_pem(ed25519.Ed25519PrivateKey.generate()), "of type Ed25519"),
-        (key_pem(ed25519.Ed25519PrivateKey.generate(), SECRET), "of type Ed25519"),
         (b"x" * (1024 * 1024 + 1), "larger than 1048576 bytes"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -34,8 +34,8 @@ _LEGACY = "openssl pkcs8 -topk8 -v2 aes-256-cbc -provider default -provider lega
 def load(path: Path, password_file: Path) -> Key:
     """Return the first private key in ``path``, opened by the first password that fits.
 
-    Raises Refused: key-missing; key-unreadable for a file that holds no RSA or ECDSA key in PEM, or
-    cannot be read; wrong-password where it is encrypted and no password opens it.
+    Raises Refused: key-missing; key-unreadable for a file that holds no RSA, ECDSA or EdDSA key in PEM,
+    or cannot be read; wrong-password where it is encrypted and no password opens it.
     """
     block = _private_key_block(path, _read_key_file(path))
     if block.encrypted:
@@ -164,14 +164,17 @@ def _unsupported(path: Path, algorithm: str) -> Refused:
     return Refused(Outcome.KEY_UNREADABLE, detail, hint)
 
 
-def _public_half(path: Path, private: PrivateKeyTypes) -> tuple[KeyType, bytes]:
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+def _public_half(path: Path, private: PrivateKeyTypes) -> tuple[KeyType | None, bytes]:
+    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+    key_type: KeyType | None
     if isinstance(private, rsa.RSAPrivateKey):
         key_type = KeyType.RSA
     elif isinstance(private, ec.EllipticCurvePrivateKey):
         key_type = KeyType.ECDSA
+    elif isinstance(private, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey):
+        key_type = None  # NGINX takes it; CertMgr has no such keys
     else:
         kind = type(private).__name__.removesuffix("PrivateKey")
         raise Refused(Outcome.KEY_UNREADABLE, f"the key in {path} is of type {kind}", _SUPPORTED)
