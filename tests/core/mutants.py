@@ -99,8 +99,10 @@ class Mutator:
     def _bytes(self, der: bytes, times: int) -> bytes:
         found = bytearray(der)
         for _ in range(times):
-            place = self.random.randrange(len(found))
+            place = self.random.randrange(len(found) or 1)
             kind = self.random.randrange(5)
+            if kind in (0, 1) and not found:
+                continue
             if kind == 0:
                 found[place] ^= 1 << self.random.randrange(8)
             elif kind == 1:

@@ -28,7 +28,7 @@ _EXTENSIONS = (
     ),
     x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier("2.23.140.1.2.1"), ["http://c.acme.io"])]),
 )
-_LIMITS = x509.NameConstraints([x509.DNSName("acme.io")], [x509.DNSName("evil.acme.io")])
+_LIMITS = x509.NameConstraints([x509.DNSName("acme.io")], [x509.DNSName("acme.com")])
 
 
 @dataclass(frozen=True)
