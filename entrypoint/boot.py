@@ -55,6 +55,8 @@ def _end_cleanly_until_supervised() -> None:
     """PID 1 has no default signal actions: a stop in the first moments must end it all the same."""
 
     def end(*_: object) -> None:
+        for number in signals.ENDING:
+            signal.signal(number, signal.SIG_IGN)  # what is left to do, such as to forget passwords, is done to its end
         sys.exit(0)
 
     signals.ignore_all_but(signals.ENDING)

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 
 
 def main() -> int:
     """Run the command that the arguments name; returns the exit status."""
+    # Keys and passwords are in the memory of all that starts from here. The hard limit stays: `worker_rlimit_core` in a
+    # configuration of the user's is for whoever wants a core of a worker all the same.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     if command in ("run", "agent"):
         from entrypoint import signals

@@ -55,6 +55,8 @@ class Generations:
     def prepare(self) -> None:
         """Make the folders, and sweep what a killed run left half-staged."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.folder.stat().st_uid == os.geteuid():
+            self.folder.chmod(0o700)  # copies of the user's files may be open to nobody who may not read those
         for path in [*self.folder.glob(f"{STAGING}*"), *self.state_dir.glob(f"{STAGING}*")]:
             path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
 
@@ -119,7 +121,7 @@ class Generations:
     ) -> Generation:
         """Write a generation, all of it synced to disk, without touching the live one.
 
-        ``files`` by relative path; what is below ``certs`` and ``source`` only its owner may read. A file that the
+        ``files`` by relative path; only their owner may read them. A chain or key, or a copy of the user's, that the
         current generation holds under the same name is linked, because NGINX (1.27.4 and later) keeps certificates
         whose inode did not change; so are ``carried`` ones, wanted or not. Raises OSError and leaves nothing behind
         where the disk refuses.
@@ -129,7 +131,7 @@ class Generations:
         before = str(current.path) if current else None
         shutil.rmtree(staging, ignore_errors=True)
         try:
-            staging.mkdir(mode=0o755)
+            staging.mkdir(mode=0o700)
             content = dict(files) | {"manifest.json": json.dumps(manifest, indent=1, sort_keys=True).encode()}
             many = len(content) > _MANY
             folders = {"": str(staging)}
@@ -209,20 +211,19 @@ def _made(folders: dict[str, str], name: str) -> str:
     folder, _, base = name.rpartition("/")
     if folder not in folders:
         folders[folder] = _made(folders, folder)
-        os.mkdir(folders[folder], 0o700 if _secret(name) else 0o755)  # noqa: PTH102 - a thousand of them
+        os.mkdir(folders[folder], 0o700)  # noqa: PTH102 - a thousand of them
     return f"{folders[folder]}/{base}"
 
 
-def _secret(name: str) -> bool:
-    return name.startswith(("certs/", "source/"))  # the user's configuration may hold passwords
+def _lasts(name: str) -> bool:
+    return name.startswith(("certs/", "source/"))
 
 
 def _place(target: str, name: str, data: bytes, before: str | None, *, sync: bool) -> None:
-    secret = _secret(name)
-    if secret and before and _same(f"{before}/{name}", data):
+    if _lasts(name) and before and _same(f"{before}/{name}", data):
         os.link(f"{before}/{name}", target)
         return
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644)
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()

@@ -35,6 +35,6 @@ def write(path: Path, passwords: Iterable[bytes]) -> None:
 def keep_only(folder: Path, kept: Iterable[str]) -> None:
     """Forget the password files that no generation in use names."""
     wanted = set(kept)
-    for path in folder.glob("*.txt"):
+    for path in (*folder.glob("*.txt"), *folder.glob("*.new")):  # a stop in the middle leaves the latter
         if str(path) not in wanted:
             path.unlink(missing_ok=True)

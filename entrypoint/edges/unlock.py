@@ -73,6 +73,6 @@ def _decrypted(key_pem: bytes, passwords: Iterable[bytes]) -> bytes | None:
 def keep_only(folder: Path, kept: Iterable[str]) -> None:
     """Forget the keys that no generation in use names."""
     wanted = set(kept)
-    for path in folder.glob("*.pem"):
+    for path in (*folder.glob("*.pem"), *folder.glob("*.new")):  # a stop in the middle leaves the latter
         if str(path) not in wanted:
             path.unlink(missing_ok=True)

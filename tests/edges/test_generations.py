@@ -72,19 +72,22 @@ def test_stage(generations: Generations) -> None:
 
 
 def test_modes(generations: Generations) -> None:
-    """Chains and keys are the owner's alone, folders included; the rest may be read by NGINX's workers."""
+    """All of a generation is its owner's alone, folders included: no copy is wider than what the user keeps closed."""
     before = os.umask(0)
     try:
         path = generations.stage(1, FILES, {}).path
     finally:
         os.umask(before)
-    modes = {name: (path / name).stat().st_mode & 0o777 for name in [*FILES, "certs", "certs/www", "manifest.json"]}
-    assert {name for name, mode in modes.items() if mode & 0o077} == {
-        "nginx.conf",
-        "snippets/tls.conf",
-        "manifest.json",
-    }
-    assert (modes["certs"], modes["certs/www/key-1.pem"]) == (0o700, 0o600)
+    names = [*FILES, "certs", "certs/www", "snippets", "manifest.json", ".", ".."]
+    assert {name: (path / name).stat().st_mode & 0o077 for name in names} == dict.fromkeys(names, 0)
+    assert (path / "certs/www/key-1.pem").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_of_before_is_closed(generations: Generations) -> None:
+    """What an older version left open in the folder is closed by the next start."""
+    generations.folder.chmod(0o755)
+    generations.prepare()
+    assert generations.folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_hard_links(generations: Generations) -> None:

@@ -65,7 +65,7 @@ def test_replace(tmp_path: Path) -> None:
 
 def test_keep_only(tmp_path: Path) -> None:
     """Files that no generation in use names are forgotten; other files are not touched."""
-    for name in ("a.txt", "b.txt", "c.txt", "other"):
+    for name in ("a.txt", "b.txt", "c.txt", "c.new", "other"):
         (tmp_path / name).write_bytes(b"x")
     passwords.keep_only(tmp_path, [str(tmp_path / "b.txt"), str(tmp_path / "gone.txt"), ""])
     assert {path.name for path in tmp_path.iterdir()} == {"b.txt", "other"}
