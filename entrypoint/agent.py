@@ -150,6 +150,7 @@ class Agent:
         plan = self._plan(looks)
         failure = self.pairs.problem or await self._rolled_out(plan, looks, why(requests))
         self.rejected = failure if failure and failure.outcome is Outcome.CONFIG_REJECTED else None
+        self.attempts.news.whole(self.rejected, said=self.pairs.problem is not None)
         for slot in chosen:
             problem = failure or self.attempts.gated.get(slot.identity)
             record(slot, looks[slot.identity], problem, now, self.settings.check_interval)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -14,10 +13,9 @@ from entrypoint.core.model import Key, Problem, Refused
 from entrypoint.core.plan import Plan
 from entrypoint.edges.generations import Generation
 from entrypoint.look import Found, running
+from entrypoint.news import News
 from entrypoint.pairs import Pairs, remember
 from entrypoint.rollout import Remembered, Rollout
-
-log = logging.getLogger("certfront")
 
 
 class Attempts:
@@ -37,6 +35,7 @@ class Attempts:
         self.gated: Mapping[str, Problem] = {}
         self.commented_out: Mapping[str, str] = {}
         self.warnings: tuple[tuple[str, str], ...] = ()
+        self.news = News(pairs.source)
         self._remarked: tuple[int, tuple[tuple[str, str], ...]] = (0, ())
         self._digested: dict[bool, tuple[object, object, object, str]] = {}
 
@@ -91,6 +90,8 @@ class Attempts:
             whole = replace(plan, gates=Gates()).digest
             self.gates.add(whole, plan.gates, self.clock(), self.interval)
         self._note(plan)
+        if spent is not None and plan.source is not self.news.source and (live := self.generations.current()):
+            self.news.taken_up(plan.source, live.number)
         if spent is not None:
             self.reloaded(spent)
         remember(slots, plan, looks, self.gated)
@@ -105,16 +106,8 @@ class Attempts:
     def _note(self, plan: Plan) -> None:
         """What of the user's configuration does not run, and what is said of it besides."""
         self.gated, self.commented_out = isolate.gated_pairs(plan), plan.users_commented_out()
-        self._say_news(plan.remarks)
         self.warnings = plan.warnings()
-
-    def _say_news(self, remarks: tuple[tuple[str, str], ...]) -> None:
-        """Each warning of NGINX's once, however many places it is about."""
-        known = {why for _, why in self.warnings}
-        for why in dict.fromkeys(why for _, why in remarks if why not in known):
-            places = [where for where, each in remarks if each == why]
-            more = f" (and {len(places) - 1} places more, see `certfront status`)" if len(places) > 1 else ""
-            log.warning("NGINX warns: %s: %s%s", places[0], why, more)
+        self.news.runs(plan)
 
     def _smaller(self, plan: Plan, current: Generation | None) -> Iterator[Plan]:
         """Without the user's files where none of them runs anyway; each of several changes alone."""

@@ -33,6 +33,7 @@ from entrypoint.staging import Stager
 
 log = logging.getLogger("certfront.boot")
 
+_PATIENCE, _LONGEST = 2.0, 20.0  # seconds for which NGINX is asked who is to blame: nobody is served meanwhile
 _GRACE = 60  # seconds in which a starting agent counts as healthy
 
 
@@ -168,7 +169,7 @@ def _why_pending(pair: Wanted, settings: Settings) -> str:
 
 def _accepted(plan: Plan, program: str, generations: Generations, why: str) -> Generation:
     """Build the plan, without those of the user's servers and files that NGINX refuses."""
-    _, generation = Stager(program, generations).accepted(plan, why, opening.provide_missing)
+    _, generation = Stager(program, generations, _PATIENCE, _LONGEST).accepted(plan, why, opening.provide_missing)
     generations.publish(generation)
     return generation
 

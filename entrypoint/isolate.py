@@ -19,10 +19,7 @@ from entrypoint.core.wanted import cared_for, identity
 
 _CHAIN = re.compile(r"/chain-[^/]*\Z")
 _CONFLICT = re.compile(r'conflicting server name "(?P<name>.*)" on \S*?(?P<port>\d+), ignored')
-_BIND = re.compile(r"\bbind\(\) to (?:\S*:)?(?P<port>\d+) failed")
-
-
-MOST_REFUSALS = 50  # of one plan, each of which costs an `nginx -t`
+_BIND = re.compile(r"\bbind\(\) to (?:unix:(?P<path>.+)|(?:\[?(?P<address>[^\s\]]*)\]?:)?(?P<port>\d+)) failed")
 
 
 class Rejected(Refused):
@@ -33,17 +30,28 @@ class Rejected(Refused):
         self.generation = generation
 
 
-def without(plan: Plan, error: Rejected) -> Plan:
-    """The plan without the part that NGINX refused. Raises `Refused` where that is not a part of the user's."""
-    narrower = narrowed(plan, error.generation, error.problem.detail)
-    if narrower is None:
-        raise told(plan, error) from None
-    return narrower
+def places(plan: Plan, error: Rejected) -> tuple[tuple[str, int], ...]:
+    """The user's files and lines that a refusal is about."""
+    found = _places(plan, plan.source, error.generation, error.problem.detail) if plan.source else ()
+    return tuple(dict.fromkeys(found))
 
 
-def too_many() -> Refused:
+def endless(seconds: float) -> Refused:
     """A refusal of a plan that cannot be narrowed in a reasonable time."""
-    return Refused(Outcome.CONFIG_REJECTED, f"NGINX refuses more than {MOST_REFUSALS} servers and files")
+    return Refused(
+        Outcome.CONFIG_REJECTED, f"NGINX refuses one server or file after the other, for {seconds:.0f} s by now"
+    )
+
+
+def complaints(plan: Plan, narrower: Plan) -> Iterator[str]:
+    """What to say of the parts that a narrower plan is without: each reason once."""
+    before, now = plan.gates, narrower.gates
+    yield from dict.fromkeys(why for _, why in now.settings.items() - before.settings.items())
+    refused = [why for place, why in now.servers.items() if place not in before.servers]
+    refused += [why for file, why in now.files.items() if file not in before.files]
+    for reason in dict.fromkeys(refused):
+        many = f" ({refused.count(reason)} places)" if refused.count(reason) > 1 else ""
+        yield f"NGINX refuses a part: {reason}{many}"
 
 
 def narrowed(plan: Plan, generation: Path, message: str) -> Plan | None:
@@ -143,7 +151,7 @@ def _places(plan: Plan, source: Source, generation: Path, message: str) -> Itera
             if any(name in message for name in _files(directive, folder(source.root))):
                 yield file, directive.line
     if bind := _BIND.search(message):
-        yield from _listening(source.configuration.servers, int(bind["port"]))
+        yield from _listening(source.configuration.servers, bind["path"] or bind["address"], int(bind["port"] or 0))
 
 
 def _named(plan: Plan, match: re.Match[str]) -> Iterator[tuple[str, int]]:
@@ -169,10 +177,12 @@ def _files(directive: Directive, prefix: str) -> Iterator[str]:
             yield f'/{name}"'
 
 
-def _listening(servers: Iterable[Server], port: int) -> Iterator[tuple[str, int]]:
-    for server in servers:
-        if any(listener.port == port for listener in server.listeners):
-            yield _line(server)
+def _listening(servers: Iterable[Server], address: str, port: int) -> Iterator[tuple[str, int]]:
+    """The servers on an address that NGINX cannot have, or, where they name it otherwise, on its port."""
+    found = [(server, each.address) for server in servers for each in server.listeners if each.port == port]
+    exactly = [each for each in found if each[1] == address]
+    for server, _ in exactly or (found if port else ()):
+        yield _line(server)
 
 
 def gated_pairs(plan: Plan) -> dict[str, Problem]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from entrypoint import isolate
+from entrypoint import blame, isolate
 from entrypoint.core.model import Refused
 from entrypoint.core.plan import Plan
 from entrypoint.edges import nginx
@@ -19,10 +20,16 @@ Provide = Callable[[Plan], None]
 
 @dataclass
 class Stager:
-    """Stages the generations of one state folder. ``provide`` puts in place what NGINX needs to open a plan's keys."""
+    """Stages the generations of one state folder. ``provide`` puts in place what NGINX needs to open a plan's keys.
+
+    ``patience``: seconds for which NGINX is asked about each part by itself; then what looks like one that it refused
+    goes with it. ``longest``: seconds until the search is given up.
+    """
 
     program: str
     generations: Generations
+    patience: float = 12.0
+    longest: float = 120.0
     complaints: frozenset[str] = frozenset()
 
     def accepted(
@@ -34,40 +41,66 @@ class Stager:
         where NGINX refuses what is not a part of the user's, and OSError where the disk does.
         """
         complaints: set[str] = set()
-        for _ in range(isolate.MOST_REFUSALS):
+        began = time.monotonic()
+        while True:
             if plan.gates and live and live.manifest.get("digest") == plan.digest:
                 generation = live
                 break
             try:
-                generation = self._staged(plan, why, provide)
+                generation = self._staged(plan, why, provide, sync=not complaints)
                 break
             except isolate.Rejected as error:
-                narrower, complaint = isolate.without(plan, error), f"NGINX refuses a part: {isolate.told(plan, error)}"
-                if left_out := narrower.gates.settings.items() - plan.gates.settings.items():
-                    complaint = next(why for _, why in left_out)
-                self._say(complaint)
-                complaints.add(complaint)
+                spent = time.monotonic() - began
+                if spent > self.longest:
+                    raise isolate.endless(spent) from None
+                narrower = self._narrower(plan, error, spent, lambda plan: self._tried(plan, why, provide))
+                for complaint in isolate.complaints(plan, narrower):
+                    self._say(complaint)
+                    complaints.add(complaint)
                 plan = narrower
-        else:
-            raise isolate.too_many()
+        if complaints and generation is not live:
+            self.generations.sync(generation)
         self.complaints = frozenset(complaints)
         return replace(plan, remarks=self.generations.remarks(generation)), generation
+
+    def _narrower(self, plan: Plan, error: isolate.Rejected, spent: float, tried: blame.Try) -> Plan:
+        """Without what NGINX names, or else what a search finds; when time runs out, also without all that is alike."""
+        narrower = isolate.narrowed(plan, error.generation, error.problem.detail)
+        if not narrower:
+            ends = time.monotonic() + self.longest - spent
+            narrower = blame.searched(plan, error, tried, lambda: time.monotonic() < ends)
+        elif spent > self.patience:
+            narrower = blame.with_kindred(narrower, plan, error)
+        if not narrower:
+            raise isolate.told(plan, error) from None
+        return narrower
+
+    def _tried(self, plan: Plan, why: str, provide: Provide) -> isolate.Rejected | None:
+        """What NGINX says against a plan; nothing is left of the try."""
+        try:
+            self.generations.discard(self._staged(plan, why, provide, sync=False))
+        except isolate.Rejected as error:
+            return error
+        return None
 
     def _say(self, complaint: str) -> None:
         """Loudly once: the same is tried again and again until it is mended."""
         level = logging.DEBUG if complaint in self.complaints else logging.WARNING
         log.log(level, "%s", complaint)
 
-    def _staged(self, plan: Plan, why: str, provide: Provide) -> Generation:
+    def _staged(self, plan: Plan, why: str, provide: Provide, *, sync: bool) -> Generation:
+        """A generation that NGINX accepts; those that it may well refuse are synced to disk only afterwards."""
         provide(plan)
         number = self.generations.next_number()
         # The last pairs come along: an NGINX that starts while the link moves may read half of each configuration.
         carried = self.generations.pair_files()
-        generation = self.generations.stage(number, plan.files(number), plan.manifest(number, why), carried)
+        generation = self.generations.stage(number, plan.files(number), plan.manifest(number, why), carried, sync=sync)
         try:
             warnings = nginx.test(self.program, generation.config, plan.settings.run_dir)
         except Refused as error:
             self.refuse(generation, isolate.translated(plan, generation.path, str(error)))
+            if isinstance(error, nginx.Untested):
+                raise
             raise isolate.Rejected(error.problem, generation.path) from None
         self.generations.remark(generation, isolate.remarks(plan, generation.path, warnings))
         return generation

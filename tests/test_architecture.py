@@ -36,7 +36,8 @@ ALLOWED: dict[str, set[str]] = {
     "edges": {"core", "memory", "reserve", "settings", "signals", "sockets"},
     "look": {"core", "edges", "settings"},  # the first half of the agent's cycle
     "isolate": {"core"},
-    "staging": {"core", "edges", "isolate"},
+    "blame": {"core", "isolate"},
+    "staging": {"blame", "core", "edges", "isolate"},
     "machine": {"core", "edges"},
     "folders": {"core", "edges"},
     "opening": {"core", "edges", "reserve"},
@@ -45,7 +46,8 @@ ALLOWED: dict[str, set[str]] = {
     "rollout": {"core", "edges", "opening", "proof", "settings", "staging"},  # the second
     "pairs": {"core", "edges", "look", "settings"},
     "events": set(),
-    "attempts": {"core", "edges", "isolate", "look", "pairs", "rollout"},
+    "news": {"core"},
+    "attempts": {"core", "edges", "isolate", "look", "news", "pairs", "rollout"},
     "agent": {
         "doubts",
         "attempts",

@@ -117,9 +117,15 @@ class Generations:
         return max(self._numbers(), default=0) + 1
 
     def stage(
-        self, number: int, files: Mapping[str, bytes], manifest: Mapping[str, Any], carried: Iterable[str] = ()
+        self,
+        number: int,
+        files: Mapping[str, bytes],
+        manifest: Mapping[str, Any],
+        carried: Iterable[str] = (),
+        *,
+        sync: bool = True,
     ) -> Generation:
-        """Write a generation, all of it synced to disk, without touching the live one.
+        """Write a generation, all of it synced to disk unless that is left to `sync`, without touching the live one.
 
         ``files`` by relative path; only their owner may read them. A chain or key, or a copy of the user's, that the
         current generation holds under the same name is linked, because NGINX (1.27.4 and later) keeps certificates
@@ -136,17 +142,27 @@ class Generations:
             many = len(content) > _MANY
             folders = {"": str(staging)}
             for name, data in content.items():
-                _place(_made(folders, name), name, data, before, sync=not many)
+                _place(_made(folders, name), name, data, before, sync=sync and not many)
             for name in {*carried} - content.keys() if before else ():
                 with suppress(FileNotFoundError):  # somebody has damaged what runs: all the more is a new one needed
                     os.link(f"{before}/{name}", _made(folders, name))
-            _sync_file_system(staging) if many else _sync_tree(staging)
+            if sync:
+                _sync_file_system(staging) if many else _sync_tree(staging)
             staging.rename(self.folder / str(number))
-            _sync(self.folder)
+            if sync:
+                _sync(self.folder)
         except OSError:
             shutil.rmtree(staging, ignore_errors=True)
             raise
         return Generation(number, self.folder / str(number), dict(manifest))
+
+    def sync(self, generation: Generation) -> None:
+        """Sync what was staged without. Raises OSError and leaves nothing behind where the disk refuses."""
+        try:
+            _sync_file_system(generation.path)
+        except OSError:
+            self.discard(generation)
+            raise
 
     def publish(self, generation: Generation) -> None:
         """Make a generation current by one rename."""
@@ -167,6 +183,11 @@ class Generations:
         """Keep a generation for a look at it, marked with the reason why it does not run."""
         (generation.path / _REFUSED).write_text(reason + "\n")
         self.prune()
+
+    def discard(self, generation: Generation) -> None:
+        """Forget a generation that was only a try."""
+        shutil.rmtree(generation.path, ignore_errors=True)
+        self._loaded.pop(str(generation.number), None)
 
     def remark(self, generation: Generation, warnings: Sequence[tuple[str, str]]) -> None:
         """Keep what NGINX warned of when it tested a generation: places and messages."""

@@ -26,6 +26,10 @@ _OK = 200
 _TEST_TIMEOUT = 300  # seconds; thousands of encrypted keys take a while
 
 
+class Untested(Refused):
+    """NGINX's test did not come to its end: no part of the configuration is to blame."""
+
+
 def binary(name: str) -> str:
     """The path of the NGINX binary: as given, on the PATH, or the development environment's own."""
     found = shutil.which(name, path=_path()) or (_wheel() if name == "nginx" else None)
@@ -86,8 +90,10 @@ def test(program: str, config: Path, run_dir: Path | None = None) -> tuple[str, 
             cwd=run_dir,
         )
     except subprocess.TimeoutExpired:
-        raise Refused(Outcome.CONFIG_REJECTED, f"nginx -t did not end within {_TEST_TIMEOUT} s") from None
+        raise Untested(Outcome.CONFIG_REJECTED, f"nginx -t did not end within {_TEST_TIMEOUT} s") from None
     said = nginx_log.lines(done.stderr.decode(errors="replace"))
+    if done.returncode < 0:
+        raise Untested(Outcome.CONFIG_REJECTED, f"nginx -t was ended by {signal.Signals(-done.returncode).name}")
     if done.returncode:
         message = nginx_log.refusal(said) or f"nginx -t ended with status {done.returncode} and no message"
         raise Refused(Outcome.CONFIG_REJECTED, message, _hint(message))

@@ -1,0 +1,56 @@
+"""What becomes of the user's configuration is in the log: a change, a refusal and a repair, each once."""
+
+from __future__ import annotations
+
+import pytest
+
+from .user import ROOT, SERVER, User
+
+pytestmark = pytest.mark.xdist_group("e2e-user-news")
+
+NAME = "own.acme.io"
+
+
+@pytest.fixture
+def served(user: User) -> User:
+    """One site that is served."""
+    user.site(NAME, own=True)
+    user.start()
+    user.until(lambda: user.entry(NAME).get("state") == "serving", "the proof")
+    return user
+
+
+def _checked(user: User) -> str:
+    """The log after two more checks."""
+    for _ in range(2):
+        user.check()
+    return user.log()
+
+
+def test_a_change_and_a_refused_part(served: User) -> None:
+    """A change that is live, a part that is refused, and the same part running again: one line each."""
+    served.put_file(f"conf.d/{NAME}.conf", SERVER.replace("return", "etag off;\n    return"), name=NAME)
+    place = f"{served.etc}/conf.d/{NAME}.conf"
+    served.until(lambda: f"the change of {place} is live: generation" in served.log(), "the change")
+    served.put_file(f"conf.d/{NAME}.conf", SERVER.replace("return", "bogus on; return"), name=NAME)
+    served.until(served.commented_out, "the refusal")
+    log = _checked(served)
+    assert log.count('NGINX refuses a part: unknown directive "bogus"') == 1
+    assert "runs again" not in log
+    served.put_file(f"conf.d/{NAME}.conf", SERVER, name=NAME)
+    served.until(lambda: served.entry(NAME)["state"] == "serving", "the repaired one")
+    assert _checked(served).count(f"{place}:1: runs again") == 1
+
+
+@pytest.mark.parametrize("typo", ["bogus on;\n", "load_module nowhere.so;\n", "}}\n"])
+def test_refused_as_a_whole(served: User, typo: str) -> None:
+    """A fault of the root file is in the status and, once, in the log; what ran goes on; so is the repair."""
+    served.put_file("nginx.conf", typo + ROOT)
+    served.until(lambda: served.report()["configuration"]["problem"], "the problem")
+    problem = served.report()["configuration"]["problem"]
+    assert f"{served.etc}/nginx.conf:1" in problem
+    assert _checked(served).count(problem) == 1
+    assert served.plain()
+    served.put_file("nginx.conf", ROOT)
+    served.until(lambda: served.report()["configuration"]["problem"] == "", "no problem")
+    assert _checked(served).count("the configuration is accepted again") == 1
