@@ -186,10 +186,10 @@ def _listening(servers: Iterable[Server], address: str, port: int) -> Iterator[t
 
 
 def gated_pairs(plan: Plan) -> dict[str, Problem]:
-    """The pairs that no server presents, though they may be usable, because NGINX refused the servers."""
+    """The pairs that no server presents, though they may be usable: NGINX refused the servers, or they lack names."""
     if not plan.source:
         return {}
-    gone = blocked_servers(plan.source, {}, plan.gates)
+    gone = blocked_servers(plan.source, plan.lacking.gated, plan.gates)
     found: dict[str, Problem] = {}
     running: set[str] = set()
     for server in plan.source.configuration.servers:
@@ -197,5 +197,7 @@ def gated_pairs(plan: Plan) -> dict[str, Problem]:
             if server.place not in gone:
                 running.add(identity(pair))
             else:
-                found[identity(pair)] = Problem(Outcome.CONFIG_REJECTED, gone[server.place], "mend it there")
+                lacks = plan.lacking.gated.get(server.place) == gone[server.place]
+                outcome = Outcome.WRONG_NAME if lacks else Outcome.CONFIG_REJECTED
+                found[identity(pair)] = Problem(outcome, gone[server.place], "mend it there")
     return {each: problem for each, problem in found.items() if each not in running}

@@ -189,7 +189,8 @@ async def _ask(endpoint: Endpoint, slot: Slot, key: Key, settings: Settings, now
         lookup = slot.wanted.lookup
         ders = await certmgr.fetch(endpoint.host, endpoint.port, lookup, key.key_type, settings.timeout)
         if _same_as_before(slot, ders, key, now):
-            return Found(_kept(slot, key), None, chain=slot.chain, certmgr=source, presented=ders)
+            kept = _kept(slot, key)
+            return Found(kept, None, chain=slot.chain, certmgr=source, presented=ders, warnings=slot.warnings)
         trusted = roots.load(settings.trusted_roots_file) if settings.trusted_roots_file else None
         served = slot.chain.leaf if slot.chain else None
         verdict = vet.vet(
@@ -206,7 +207,8 @@ async def _ask(endpoint: Endpoint, slot: Slot, key: Key, settings: Settings, now
         return Found(None, error.problem)
     if verdict.chain is None:
         return Found(None, report.one_problem(verdict), info=verdict.found)
-    return Found(made(verdict.chain, key, source, now), None, chain=verdict.chain, certmgr=source, presented=ders)
+    usable, warnings = made(verdict.chain, key, source, now), verdict.warnings
+    return Found(usable, None, chain=verdict.chain, certmgr=source, presented=ders, warnings=warnings)
 
 
 def _own(slot: Slot) -> tuple[bytes, ...] | Found | None:

@@ -66,7 +66,7 @@ class Pairs:
 
     def warnings(self) -> tuple[tuple[str, str], ...]:
         """What browsers will object to in the user's own certificates that are served: the file, and why."""
-        served = [slot for slot in self.slots if slot.served and slot.warnings]
+        served = [slot for slot in self.slots if slot.served and slot.warnings and slot.record.source == "file"]
         return tuple((slot.wanted.certificate_file, report.joined(slot.warnings).detail) for slot in served)
 
     def _configuration_changed(self) -> bool:

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from entrypoint.core.configuration import Source
 from entrypoint.core.edit import CommentOut, Rendered, Replace, quote, render
-from entrypoint.core.gate import Gates, blocked_servers, lost_listeners, refused_blocks
+from entrypoint.core.gate import Gates, Reasons, blocked_servers, lost_listeners, refused_blocks
 from entrypoint.core.listen import Listener
 from entrypoint.core.paths import folder, full_name
 from entrypoint.core.servers import Server
@@ -65,7 +65,7 @@ class Copy:
 
 
 class Copier:
-    """Copies one configuration. ``pairs`` by identity, ``blocked`` those without a usable pair with the reason.
+    """Copies one configuration. ``pairs`` by identity, ``blocked`` those that are not usable with the reason.
 
     ``when`` is said above everything that is commented out.
     """
@@ -74,7 +74,7 @@ class Copier:
         self,
         source: Source,
         pairs: Mapping[str, Pair],
-        blocked: Mapping[str, str],
+        blocked: Reasons,
         gates: Gates,
         *,
         when: str = "",

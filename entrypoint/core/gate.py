@@ -12,6 +12,9 @@ from entrypoint.core.servers import Server
 from entrypoint.core.tree import Place, Setting
 from entrypoint.core.wanted import cared_for, identity
 
+# Why something is not to run: by the identity of a pair that is not usable, or by the place of a server.
+Reasons = Mapping[str | Place, str]
+
 
 @dataclass(frozen=True)
 class Gates:
@@ -42,8 +45,8 @@ class Gates:
         return bool(self.servers or self.files or self.settings)
 
 
-def blocked_servers(source: Source, blocked: Mapping[str, str], gates: Gates) -> dict[Place, str]:
-    """The servers that do not run, with the reason: a fault in them, NGINX's refusal, or no pair that is usable."""
+def blocked_servers(source: Source, blocked: Reasons, gates: Gates) -> dict[Place, str]:
+    """The servers that do not run, with the reason: a fault in them, NGINX's refusal, no pair that is usable, ..."""
     found: dict[Place, str] = {}
     for server in source.configuration.servers:
         if reason := _why_not(server, blocked, gates):
@@ -61,11 +64,13 @@ def _left_bare(configuration: Configuration, gone: Mapping[Place, str]) -> Itera
                 yield server.place, gone[first]
 
 
-def _why_not(server: Server, blocked: Mapping[str, str], gates: Gates) -> str:
+def _why_not(server: Server, blocked: Reasons, gates: Gates) -> str:
     if server.place in gates.servers:
         return gates.servers[server.place]
     if server.faults:
         return str(server.faults[0])
+    if server.place in blocked:
+        return blocked[server.place]
     identities = [identity(pair) for pair in cared_for(server)]
     reasons = [blocked[each] for each in identities if each in blocked]
     return "; ".join(dict.fromkeys(reasons)) or "-" if identities and len(reasons) == len(identities) else ""
@@ -87,7 +92,7 @@ def refused_blocks(configuration: Configuration, gates: Gates) -> Iterator[Setti
                 yield setting
 
 
-def commented_out(source: Source, blocked: Mapping[str, str], gates: Gates) -> Iterator[tuple[str, str]]:
+def commented_out(source: Source, blocked: Reasons, gates: Gates) -> Iterator[tuple[str, str]]:
     """What does not run, for people: where it is written, and why."""
     lines = {server.place: server.block.directive.line for server in source.configuration.servers}
     for place, reason in blocked_servers(source, blocked, gates).items():

@@ -14,7 +14,8 @@ from entrypoint.core.around import Around, around
 from entrypoint.core.configuration import Source
 from entrypoint.core.copy import Copier, Copy, Pair
 from entrypoint.core.edit import without_marks
-from entrypoint.core.gate import Gates, blocked_servers, commented_out
+from entrypoint.core.gate import Gates, Reasons, blocked_servers, commented_out
+from entrypoint.core.lacking import Lacking
 from entrypoint.core.options import Settings
 from entrypoint.core.pem import is_encrypted
 from entrypoint.core.servers import Server
@@ -107,7 +108,7 @@ class Plan:
     def texts(self, number: int) -> dict[str, str]:
         """The configuration's files by path."""
         own = tuple(self._pairs[pair.identity] for pair in built_in(self.settings))
-        site = Site(self.settings, self.facts, self.templates, own, self._blocked)
+        site = Site(self.settings, self.facts, self.templates, own, self._blocked, self.lacking.site_names)
         return {**site.files(number, self.when, self._around), **(self._copy.texts if self._copy else {})}
 
     def origin(self, path: str, line: int) -> tuple[str, int] | None:
@@ -180,7 +181,7 @@ class Plan:
 
     def users_commented_out(self) -> dict[str, str]:
         """Places in the user's files that do not run, and why."""
-        return dict(commented_out(self.source, self._blocked, self.gates)) if self.source else {}
+        return dict(commented_out(self.source, self._kept_out, self.gates)) if self.source else {}
 
     def warnings(self) -> tuple[tuple[str, str], ...]:
         """What runs but is likely not what is meant, for people: where it is written, and why."""
@@ -188,12 +189,19 @@ class Plan:
         left_out = self.gates.settings.items()
         settings = ((f"{file}:{line_at(texts[file], at)}", why) for (file, at), why in left_out if file in texts)
         faults = warnings(self.settings, self.source) if self.source else ()
-        return (*((f"{fault.file}:{fault.line}", fault.message) for fault in faults), *settings, *self.remarks)
+        return (
+            *((f"{fault.file}:{fault.line}", fault.message) for fault in faults),
+            *settings,
+            *self.remarks,
+            *self.lacking.warnings(),
+        )
 
     @cached_property
     def running(self) -> tuple[Wanted, ...]:
         """The pairs that a running server presents, each with the doors of such servers alone."""
-        found = wanted(self.settings, self.source, self._gone) if self._gone else self.wanted
+        same = not self._gone and self.lacking.site_names == self.settings.server_names
+        settings = replace(self.settings, server_names=self.lacking.site_names)
+        found = self.wanted if same else wanted(settings, self.source, self._gone)
         return tuple(pair for pair in found if pair.identity in self.usable)
 
     def _running(self) -> dict[str, Usable]:
@@ -206,8 +214,17 @@ class Plan:
         return {identity: self.reasons.get(identity) or _PENDING for identity in missing}
 
     @cached_property
+    def lacking(self) -> Lacking:
+        """The names that the certificates lack."""
+        return Lacking(self.settings, self.source, {identity: pair.about for identity, pair in self.usable.items()})
+
+    @property
+    def _kept_out(self) -> Reasons:
+        return dict([*self._blocked.items(), *self.lacking.gated.items()])
+
+    @cached_property
     def _gone(self) -> Mapping[Place, str]:
-        return blocked_servers(self.source, self._blocked, self.gates) if self.source else {}
+        return blocked_servers(self.source, self._kept_out, self.gates) if self.source else {}
 
     @cached_property
     def _around(self) -> Around | None:
@@ -222,7 +239,7 @@ class Plan:
         if not self.source or not self._around:
             return None
         usable = {identity: pair for identity, pair in self._pairs.items() if identity in self.usable}
-        return Copier(self.source, usable, self._blocked, self.gates, when=self.when).copy(
+        return Copier(self.source, usable, self._kept_out, self.gates, when=self.when).copy(
             http=http_additions(self.settings, self.facts, self._around),
             main=main_additions(self.settings, self.facts, self._around),
             keep_user=bool(self.facts.user),

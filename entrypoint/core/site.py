@@ -44,13 +44,17 @@ class Facts:
 
 @dataclass(frozen=True)
 class Site:
-    """The built-in servers, with ``templates`` by path and ``pairs``, each of which may be ``blocked`` for a reason."""
+    """The built-in servers, with ``templates`` by path and ``pairs``, each of which may be ``blocked`` for a reason.
+
+    ``names`` are those of the site that are served by HTTPS.
+    """
 
     settings: Settings
     facts: Facts
     templates: Mapping[str, str] = field(repr=False)
     pairs: tuple[Pair, ...]
     blocked: Mapping[str, str]
+    names: tuple[str, ...] = ()
 
     def files(self, generation: int, when: str, user: Around | None = None) -> dict[str, str]:
         """Every file by its path in the generation; with ``user``, all but the root file.
@@ -61,7 +65,7 @@ class Site:
         values = _values(
             self.settings, self.facts, self.templates, live=live, generation=generation, user=user or Around()
         )
-        values["pairs"] = _pair_lines(self.pairs)
+        values |= {"pairs": _pair_lines(self.pairs), "server_names": " ".join(self.names)}
         servers = (*_servers_before(self.settings, user), *(("site-tls",) if self.pairs else ()))
         site = "".join(fill(self.templates[f"templates/{name}.conf"], values) for name in servers)
         files = {
@@ -188,7 +192,6 @@ def _main_values(settings: Settings, facts: Facts, generation: int) -> dict[str,
         "resolver": f"resolver {nameservers} valid=10s{ipv6};\nresolver_timeout 5s;" if nameservers else "",
         "keepalive_min_timeout": "keepalive_min_timeout 5s;" if new >= KEEPALIVE_MIN_TIMEOUT else "",
         "ssl_object_cache": "ssl_object_cache_inheritable on;" if new >= OBJECT_CACHE else "",
-        "server_names": " ".join(settings.server_names) or "_",
         "https_port": str(settings.https_port),
         "https_public_port": str(settings.https_public_port),
         "https_colon_port": "" if settings.https_public_port == HTTPS else f":{settings.https_public_port}",

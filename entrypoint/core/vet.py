@@ -56,7 +56,7 @@ def vet(  # noqa: PLR0913 - all of it decides, and callers name each
     asked: str = "",
     force: bool = False,
 ) -> Verdict:
-    """Decide whether the chain in ``ders`` may be served with ``key`` for the ``wanted`` names (A-labels).
+    """Decide whether the chain in ``ders`` may be served with ``key`` for the ``wanted`` names (A-labels), or some.
 
     ``now`` is aware. ``served`` is the leaf that is live, and ``force`` lets an older one pass. Where
     ``roots`` is not None, the chain must lead to one of them. ``asked`` is the name that was sent by SNI.
@@ -72,8 +72,10 @@ def vet(  # noqa: PLR0913 - all of it decides, and callers name each
         return _refuse([Problem(Outcome.MALFORMED, f"the certificate: its extensions do not parse: {fault}")], info)
     path, distrust = trust(link(certs, leaf, now), certs, roots, now)
     served = None if force else served
-    problems = list(_problems(_Case(path, info, key, wanted, asked, now, served, unparsed, distrust)))
-    return _refuse(problems, info) if problems else Verdict(Chain(to_ders(path), info), (), info)
+    case = _Case(path, info, key, wanted, asked, now, served, unparsed, distrust)
+    if problems := list(_problems(case)):
+        return _refuse(problems, info)
+    return Verdict(Chain(to_ders(path), info), (), info, tuple(_warnings(case)))
 
 
 def _refuse(problems: Iterable[Problem], found: CertificateInfo | None = None) -> Verdict:
@@ -81,15 +83,13 @@ def _refuse(problems: Iterable[Problem], found: CertificateInfo | None = None) -
 
 
 def _problems(case: _Case) -> Iterator[Problem]:
-    missing = [name for name in case.wanted if not any(covers(found, name) for found in case.info.names)]
     if case.unparsed and (case.path.fault or case.info.spki != case.key.spki):
         yield Problem(Outcome.MALFORMED, case.unparsed)
-    if missing:
-        yield _wrong_name(case, missing)
+    missing = _missing(case)
     if missing and len(missing) == len(case.wanted):
+        yield _wrong_name(case, missing)
         return  # somebody else's certificate: what else is wrong with it concerns nobody here
-    if not missing:
-        yield from key_problems(case.info, case.key)
+    yield from key_problems(case.info, case.key)
     for cert in case.path.certs:
         yield from _date_problems(case, cert)
     if case.path.fault:
@@ -100,14 +100,22 @@ def _problems(case: _Case) -> Iterator[Problem]:
     yield from _age_problems(case)
 
 
+def _missing(case: _Case) -> list[str]:
+    return [name for name in case.wanted if not any(covers(found, name) for found in case.info.names)]
+
+
 def _wrong_name(case: _Case, missing: Sequence[str]) -> Problem:
     asked = f"asked for {case.asked}, " if case.asked else ""
     detail = f"{asked}got a certificate for {_listed(case.info.names)}; missing: {_listed(missing)}"
-    if len(missing) < len(case.wanted):
-        hint = "the certificate lacks names: add them to the TLS Credentials or take them out of SERVER_NAME"
-    else:
-        hint = DEFAULT_CERTIFICATE
-    return Problem(Outcome.WRONG_NAME, detail, hint)
+    return Problem(Outcome.WRONG_NAME, detail, DEFAULT_CERTIFICATE)
+
+
+def _warnings(case: _Case) -> Iterator[Problem]:
+    """Some names and not others: whoever is covered is served, and renewed."""
+    if missing := _missing(case):
+        detail = f"the certificate covers {_listed(case.info.names)}; missing: {_listed(missing)}"
+        hint = "add them to the TLS Credentials, or take them out of SERVER_NAME or server_name"
+        yield Problem(Outcome.WRONG_NAME, detail, hint)
 
 
 def key_problems(info: CertificateInfo, key: Key) -> Iterator[Problem]:
