@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from entrypoint import machine, memory, signals
+from entrypoint import editions, machine, memory, signals
 from entrypoint.attempts import Attempts
 from entrypoint.core import report, schedule
 from entrypoint.core.gate import Gates
@@ -148,11 +148,14 @@ class Agent:
         found = await look_at_all(chosen, self.settings, now, force=force)
         looks = {slot.identity: result for slot, result in zip(chosen, found, strict=True)}
         plan = self._plan(looks)
-        failure = self.pairs.problem or await self._rolled_out(plan, looks, why(requests))
-        self.rejected = failure if failure and failure.outcome is Outcome.CONFIG_REJECTED else None
+        failure = await self._rolled_out(plan, looks, why(requests))
+        of_all = failure and failure.outcome in (Outcome.CONFIG_REJECTED, Outcome.RELOAD_FAILED)
+        failure = self.pairs.problem or failure
+        self.rejected = self.pairs.problem or (failure if of_all else None)
         self.attempts.news.whole(self.rejected, said=self.pairs.problem is not None)
         for slot in chosen:
-            problem = failure or self.attempts.gated.get(slot.identity)
+            goes_on = self.attempts.kept and slot.served
+            problem = self.attempts.gated.get(slot.identity) if goes_on or not failure else failure
             record(slot, looks[slot.identity], problem, now, self.settings.check_interval)
 
     def _due(self, slot: Slot, requests: list[Request], now: datetime) -> bool:
@@ -206,7 +209,8 @@ class Agent:
             return
         usable = {slot.identity: kept for slot in self.slots if (kept := running(slot))}
         gates = Gates.from_json(current.manifest.get("gates", {}))
-        plan = Plan(self.settings, self.facts, self.templates, usable, {}, self.pairs.source, gates)
+        ran = editions.last(self.generations, self.pairs.source) or self.pairs.source
+        plan = Plan(self.settings, self.facts, self.templates, usable, {}, ran, gates)
         try:
             await self.rollout.prove(plan, current, reload=await self._other_runs(current))
             self.rollout.confirm(current)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from entrypoint import isolate
+from entrypoint import editions, isolate
 from entrypoint.core import schedule
 from entrypoint.core.gate import Gates
-from entrypoint.core.model import Key, Problem, Refused
-from entrypoint.core.plan import Plan
+from entrypoint.core.model import Key, Outcome, Problem, Refused
+from entrypoint.core.plan import Plan, Usable, wanted
 from entrypoint.edges.generations import Generation
 from entrypoint.look import Found, running
 from entrypoint.news import News
@@ -31,6 +32,9 @@ class Attempts:
         self.rollout, self.pairs, self.clock, self.reloaded = rollout, pairs, clock, reloaded
         self.generations, self.interval = rollout.generations, pairs.settings.check_interval
         self.refusals: Remembered[Problem] = Remembered(schedule.retry_refused)
+        self.edits: Remembered[Problem] = Remembered(schedule.retry_refused)
+        self.fallbacks: Remembered[Problem] = Remembered(schedule.retry_refused)
+        self.kept = True
         self.gates: Remembered[Gates] = Remembered(schedule.retry_gated)
         self.gated: Mapping[str, Problem] = {}
         self.commented_out: Mapping[str, str] = {}
@@ -41,7 +45,8 @@ class Attempts:
 
     def forget(self) -> None:
         """Let the next try come at once: something changed, or somebody asks for it."""
-        self.refusals.forget()
+        for memory in (self.refusals, self.edits, self.fallbacks):
+            memory.forget()
         self.gates.forget()
 
     def due(self) -> list[datetime]:
@@ -55,20 +60,56 @@ class Attempts:
         if not current or current.manifest.get("digest") != digest:
             return None
         self._note(replace(plan, remarks=self._remarks(current)))
+        self.kept = True
         return plan, current
 
     async def make_live(self, plan: Plan, looks: Mapping[str, Found], cause: str) -> Problem | None:
-        """Make the plan live, or else smaller ones; returns why it could not be."""
+        """Make the plan live, or else smaller ones; returns why it could not be.
+
+        Where it is the user's change that is refused, what ran before goes on, and its pairs are renewed: ``kept``.
+        """
         plan, digest = self._without_refused(plan)
-        if refused := self.refusals.still(digest, self.clock()):
-            return refused
-        current = self.generations.current()
-        failure = await self._applied(plan, looks, cause)
-        if failure:
+        current, last = self.generations.current(), self._last(plan)
+        edition = last and plan.source and hashlib.sha256(repr(sorted(plan.source.texts.items())).encode()).hexdigest()
+        refused = self.refusals.still(digest, self.clock()) or self.edits.still(edition or "", self.clock())
+        failure = refused or await self._applied(plan, looks, cause)
+        if failure and not refused:
             self.refusals.add(digest, failure, self.clock(), self.interval)
-            for alone in self._smaller(plan, current):
-                await self._applied(alone, looks, cause)
+            if edition and failure.outcome is Outcome.RELOAD_FAILED:
+                self.edits.add(edition, failure, self.clock(), self.interval)
+        self.kept = not failure or (last is not None and await self._goes_on(last, looks, cause))
+        for alone in self._smaller(plan, current) if not (self.kept or refused) else ():
+            await self._applied(alone, looks, cause)
         return failure
+
+    def _last(self, plan: Plan) -> Plan | None:
+        """The plan with the user's configuration as it ran last; None where that is the same, or not known."""
+        current = self.generations.current()
+        source = editions.last(self.generations, plan.source)
+        if not current or not source or source is plan.source:
+            return None
+        usable = {}
+        for identity in (pair.identity for pair in wanted(plan.settings, source)):
+            stored = None if identity in plan.usable else self.generations.stored(identity)
+            if found := plan.usable.get(identity) or (Usable(stored[1], stored[2], stored[0]) if stored else None):
+                usable[identity] = found
+        gates = Gates.from_json(current.manifest.get("gates", {}))
+        return replace(plan, source=source, usable=usable, gates=gates)
+
+    async def _goes_on(self, last: Plan, looks: Mapping[str, Found], cause: str) -> bool:
+        """Whether all of what ran last does, with the pairs as they are now."""
+        current, digest = self.generations.current(), last.digest
+        if current and current.manifest.get("digest") == digest:
+            self._note(replace(last, remarks=self._remarks(current)))
+            return True
+        if self.fallbacks.still(digest, self.clock()):
+            return False
+        failure = await self._applied(last, looks, cause)
+        if failure:
+            self.fallbacks.add(digest, failure, self.clock(), self.interval)
+            for alone in self._smaller(last, current):
+                await self._applied(alone, looks, cause)
+        return not failure
 
     def _without_refused(self, plan: Plan) -> tuple[Plan, str]:
         """The plan without what is known to be refused, and its digest: NGINX will not learn ciphers."""

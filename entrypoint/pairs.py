@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from entrypoint import editions
 from entrypoint.core import report, schedule
 from entrypoint.core.configuration import Source
 from entrypoint.core.model import CertificateInfo, Key, Outcome, Problem, Refused
@@ -36,6 +37,8 @@ class Pairs:
         self.watched: tuple[Path, ...] = ()
         self.contents = ""
         self.refresh()
+        if self.problem:
+            self.source = editions.last(generations, None)
         if not self.slots:
             self._adopt()
 

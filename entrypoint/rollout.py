@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from entrypoint import opening, proof
+from entrypoint import isolate, opening, proof
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.plan import Plan
 from entrypoint.edges import nginx, passwords
@@ -119,14 +119,18 @@ class Rollout:
         """
         started = time.monotonic()
         if reload:
+            nginx.forget_refusals(self.run_dir)
             self.supervisord.reload_nginx()
-        await self._switched(generation.number)
+        await self._switched(plan, generation)
         await proof.presented(plan, [pair for pair in plan.running if not _same(pair.identity, generation, before)])
         return (time.monotonic() - started) * 1000
 
-    async def _switched(self, number: int) -> None:
-        deadline = time.monotonic() + _TIMEOUT
+    async def _switched(self, plan: Plan, generation: Generation) -> None:
+        number, deadline = generation.number, time.monotonic() + _TIMEOUT
         while nginx.generation(self.run_dir) != number:
+            if refused := nginx.refused_reload(self.run_dir):
+                refused = isolate.translated(plan, self.generations.config.parent, refused)
+                raise Refused(Outcome.RELOAD_FAILED, f"NGINX refused to reload: {refused}")
             if time.monotonic() > deadline:
                 raise Refused(
                     Outcome.RELOAD_FAILED,

@@ -43,14 +43,16 @@ ALLOWED: dict[str, set[str]] = {
     "opening": {"core", "edges", "reserve"},
     "salvage": {"core", "edges", "look"},
     "proof": {"core", "edges"},
-    "rollout": {"core", "edges", "opening", "proof", "settings", "staging"},  # the second
-    "pairs": {"core", "edges", "look", "settings"},
+    "rollout": {"core", "edges", "isolate", "opening", "proof", "settings", "staging"},  # the second
+    "pairs": {"core", "edges", "editions", "look", "settings"},
     "events": set(),
     "news": {"core"},
-    "attempts": {"core", "edges", "isolate", "look", "news", "pairs", "rollout"},
+    "editions": {"core", "edges"},
+    "attempts": {"core", "edges", "editions", "isolate", "look", "news", "pairs", "rollout"},
     "agent": {
         "doubts",
         "attempts",
+        "editions",
         "core",
         "edges",
         "events",

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from entrypoint.core.listen import Socket, listeners
 from entrypoint.core.notes import Note, notes
 from entrypoint.core.paths import PathWord, folder, full_name
 from entrypoint.core.servers import Pair, Server, defaults, hosts, pairs, server_names, together
-from entrypoint.core.syntax import Parsed, SyntaxFault
-from entrypoint.core.tree import Fault, Place, Setting, Tree, Unread
+from entrypoint.core.syntax import Parsed, SyntaxFault, attempt
+from entrypoint.core.tree import Fault, Place, Setting, Tree, Unread, syntax_faults
 
 Settings = Mapping[str, tuple[Setting, ...]]
 
@@ -74,6 +75,32 @@ class Source:
     texts: Mapping[str, str] = field(repr=False)
     broken: Mapping[str, Fault]
     configuration: Configuration = field(repr=False)
+    matches: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
+    unread: Mapping[str, Unread] = field(default_factory=dict, repr=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """To be read again by `from_json`."""
+        unread = {path: [each.reason, each.is_file] for path, each in self.unread.items()}
+        matches = {pattern: list(paths) for pattern, paths in self.matches.items()}
+        return {"root": self.root, "texts": dict(self.texts), "matches": matches, "unread": unread}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Source:
+        """What `as_json` gave."""
+        unread = {path: Unread(reason, is_file) for path, (reason, is_file) in value["unread"].items()}
+        return source(value["root"], value["texts"], value["matches"], unread)
+
+
+def source(
+    root: str,
+    texts: Mapping[str, str],
+    matches: Mapping[str, Sequence[str]],
+    unread: Mapping[str, Unread],
+    parsed: Mapping[str, Parsed | SyntaxFault] | None = None,
+) -> Source:
+    """A configuration from its texts; the module `tree` says what the others are."""
+    files = parsed or {path: attempt(text) for path, text in texts.items()}
+    return Source(root, texts, syntax_faults(files), read(root, files, matches, unread), matches, unread)
 
 
 def read(

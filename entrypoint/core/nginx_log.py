@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 _HEAD = re.compile(r"(?:nginx: |[\d/]+ [\d:]+ )(?:\[(?P<level>\w+)\] )?(?:\d+#\d+: )?(?:\*\d+ )?")
 _REFUSING = ("emerg", "alert", "crit", "error")  # the worst first
 _WARNING = ("warn", "error", "crit", "alert", "emerg")
+_BIND, _GIVEN_UP = re.compile(r"bind\(\) to .* failed"), "still could not bind()"
 _VERDICT = "configuration file "
 
 
@@ -39,6 +40,13 @@ def refusal(said: tuple[Line, ...]) -> str:
         if worst := [line.text for line in said if line.level == level]:
             return "; ".join(worst)
     return ""
+
+
+def refused_reload(said: tuple[Line, ...]) -> str:
+    """Why NGINX refused to take up a configuration; empty while it may still do so: it binds several times."""
+    texts = [line.text for line in said if line.level == "emerg"]
+    final = [text for text in texts if not _BIND.match(text)]
+    return "; ".join(each for each in texts if each != _GIVEN_UP) if final else ""
 
 
 def warnings(said: tuple[Line, ...]) -> tuple[str, ...]:

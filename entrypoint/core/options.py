@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 HTTPS = 443
 NGINX_SOCKET = "nginx.sock"  # in the run folder: where certfront asks its own NGINX, and nobody else listens
+REFUSALS = "refusals.log"  # what NGINX says in emergencies, in the run folder
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import posixpath
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -25,6 +26,7 @@ from entrypoint.core.syntax import line_at
 from entrypoint.core.tree import Fault, Place
 from entrypoint.core.wanted import Wanted, built_in, cared_for, of_servers
 
+SOURCE = "source.json"  # the user's configuration as it is, to go on with it when a later one is refused
 _PENDING = "the certificate has not arrived yet"
 
 
@@ -145,6 +147,8 @@ class Plan:
         for identity, usable in self._running().items():
             found[pairs[identity].chain_file] = usable.chain_pem
             found[self._stored_key(pairs[identity], usable)] = usable.key_pem
+        if self.source:
+            found[SOURCE] = json.dumps(self.source.as_json()).encode()
         return found
 
     def manifest(self, number: int, why: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from entrypoint.core.around import Around, not_inherited
 from entrypoint.core.copy import Pair
 from entrypoint.core.edit import CommentOut, render
-from entrypoint.core.options import HTTPS, NGINX_SOCKET, Settings
+from entrypoint.core.options import HTTPS, NGINX_SOCKET, REFUSALS, Settings
 from entrypoint.core.syntax import parse
 from entrypoint.core.template import fill
 
@@ -125,6 +125,7 @@ def main_additions(settings: Settings, facts: Facts, user: Around) -> str:
     wanted |= {"ssl_object_cache_inheritable": "on"} if facts.nginx_version >= OBJECT_CACHE else {}
     lines = ["# Added by certfront.", "daemon off;", f'pid "{settings.run_dir}/nginx.pid";']
     lines += [f"{name} {value};" for name, value in wanted.items() if name not in user.main]
+    lines += [f'error_log "{settings.run_dir}/{REFUSALS}" emerg;']
     return "\n".join([*lines, *([] if "events" in user.main else ["events { }"])]) + "\n"
 
 

@@ -9,8 +9,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from entrypoint.core.configuration import Source
-from entrypoint.core.configuration import read as understand
+from entrypoint.core.configuration import Source, source
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.options import Settings
 from entrypoint.core.paths import folder
@@ -98,7 +97,7 @@ class UserConfiguration:
         broken = syntax_faults(parsed)
         if fault := broken.get(self.root):
             raise Refused(Outcome.CONFIG_REJECTED, str(fault), "mend NGINX_CONF")
-        return Source(self.root, texts, broken, understand(self.root, parsed, matches, unread))
+        return source(self.root, texts, matches, unread, parsed)
 
     def _text(self, path: str) -> str | Unread:
         found = _content(path)

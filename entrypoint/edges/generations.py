@@ -184,6 +184,13 @@ class Generations:
         (generation.path / _REFUSED).write_text(reason + "\n")
         self.prune()
 
+    def read(self, generation: Generation, name: str) -> bytes:
+        """A file of a generation, empty where it is none."""
+        try:
+            return (generation.path / name).read_bytes()
+        except OSError:
+            return b""
+
     def discard(self, generation: Generation) -> None:
         """Forget a generation that was only a try."""
         shutil.rmtree(generation.path, ignore_errors=True)
@@ -237,7 +244,7 @@ def _made(folders: dict[str, str], name: str) -> str:
 
 
 def _lasts(name: str) -> bool:
-    return name.startswith(("certs/", "source/"))
+    return name.startswith(("certs/", "source/", "source."))
 
 
 def _place(target: str, name: str, data: bytes, before: str | None, *, sync: bool) -> None:

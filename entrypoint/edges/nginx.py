@@ -17,7 +17,7 @@ from pathlib import Path
 from entrypoint import sockets
 from entrypoint.core import nginx_log
 from entrypoint.core.model import Outcome, Refused
-from entrypoint.core.options import NGINX_SOCKET
+from entrypoint.core.options import NGINX_SOCKET, REFUSALS
 
 _COMM = 15  # bytes of a program's name that the kernel shows, proc(5)
 _ANSWER = 65536 + 4096  # bytes that are read of an answer
@@ -150,6 +150,21 @@ def generation(run_dir: Path) -> int | None:
     """The number of the generation that the running NGINX answers with, None where it does not answer."""
     code, text = ask(run_dir, "/generation")
     return int(text) if code == _OK and re.fullmatch(r"[0-9]{1,9}\n", text) else None
+
+
+def forget_refusals(run_dir: Path) -> None:
+    """Before a reload: whatever is said from now on is about that."""
+    with contextlib.suppress(OSError):
+        os.truncate(run_dir / REFUSALS, 0)
+
+
+def refused_reload(run_dir: Path) -> str:
+    """Why the running NGINX refused the last reload; empty where it did not, or not yet."""
+    try:
+        output = (run_dir / REFUSALS).read_bytes()[-_ANSWER:]
+    except OSError:
+        return ""
+    return nginx_log.refused_reload(nginx_log.lines(output.decode(errors="replace")))
 
 
 def running_since(pid_file: Path) -> datetime | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from entrypoint.core.nginx_log import Line, lines, refusal, warnings
+from entrypoint.core.nginx_log import Line, lines, refusal, refused_reload, warnings
 
 _STAMP = "2026/03/01 12:00:00"
 _WARN = f"{_STAMP} [warn] 7#7: duplicate MIME type in /a:1\n"
@@ -35,3 +35,22 @@ def test_who_refuses(output: str, refused: str, warned: int) -> None:
     assert refusal(said) == refused
     assert len([line for line in said if line.level == "warn"]) == warned
     assert warnings((Line("notice", "x"), *said[:warned])) == ("duplicate MIME type in /a:1",) * warned
+
+
+_BIND = f"{_STAMP} [emerg] 7#7: bind() to 0.0.0.0:443 failed (98: in use)\n"
+
+
+@pytest.mark.parametrize(
+    ("output", "refused"),
+    [
+        ("", ""),
+        (_WARN, ""),
+        (_BIND * 4, ""),
+        (_BIND * 5 + f"{_STAMP} [emerg] 7#7: still could not bind()\n", "bind() to 0.0.0.0:443 failed (98: in use)"),
+        (f'{_STAMP} [emerg] 7#7: cache "a" had other levels\n', 'cache "a" had other levels'),
+        (f"{_STAMP} [alert] 7#7: worker process 8 exited on signal 9\n", ""),
+    ],
+)  # fmt: skip
+def test_a_refused_reload(output: str, refused: str) -> None:
+    """A port is tried several times, everything else is final; what workers say is no refusal."""
+    assert refused_reload(lines(output)) == refused

@@ -1,0 +1,21 @@
+"""The user's configuration as it ran last: kept with its generation, to go on with it when a later one is refused."""
+
+from __future__ import annotations
+
+import json
+
+from entrypoint.core.configuration import Source
+from entrypoint.core.plan import SOURCE
+from entrypoint.edges.generations import Generations
+
+
+def last(generations: Generations, now: Source | None) -> Source | None:
+    """What the current generation was made of, ``now`` if that is the same; None where nothing is known of it."""
+    current = generations.current()
+    if not current or not current.manifest.get("source"):
+        return None
+    try:
+        kept = json.loads(generations.read(current, SOURCE))
+        return now if now and now.as_json() == kept else Source.from_json(kept)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
