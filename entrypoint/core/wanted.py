@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from entrypoint.core.configuration import Configuration
 from entrypoint.core.listen import Socket
-from entrypoint.core.names import concrete
+from entrypoint.core.names import concrete, ip_text
 from entrypoint.core.options import Settings
 from entrypoint.core.paths import folder, full_name
 from entrypoint.core.servers import Pair, Server
@@ -101,17 +101,12 @@ def _owners(servers: Iterable[Server]) -> Owners:
 
 def _wanted(server: Server, pair: Pair, prefix: str, settings: Settings, owners: Owners) -> Wanted:
     lookup = server.lookup or _lookup(server.hosts, settings)
-    title = (
-        concrete(server.hosts)
-        or next(iter(server.hosts), "")
-        or server.lookup
-        or posixpath.basename(pair.certificate_file)
-    )
+    title = concrete(server.hosts) or next(iter(server.hosts), "") or lookup
     password = server.password_file
     return Wanted(
         identity=identity(pair),
-        title=title,
-        names=server.hosts,
+        title=title or posixpath.basename(pair.certificate_file),
+        names=server.hosts or ((lookup,) if lookup else ()),
         lookup=lookup,
         key_file=pair.key_file,
         password_file=full_name(password.value, prefix) if password else str(settings.key_password_file),
@@ -121,10 +116,12 @@ def _wanted(server: Server, pair: Pair, prefix: str, settings: Settings, owners:
 
 
 def _lookup(hosts: tuple[str, ...], settings: Settings) -> str:
-    """The first concrete name; for a wildcard ``CERTMGR_LOOKUP``, or ``www`` in its domain; empty without any."""
-    if not hosts:
-        return ""
-    return concrete(hosts) or settings.certmgr_lookup or _inside(hosts[0])
+    """The first concrete name; else ``CERTMGR_LOOKUP``, or for a wildcard ``www`` in its domain; empty without any.
+
+    An address is none that could be asked for (RFC 6066, section 3).
+    """
+    names = [host for host in hosts if ip_text(host) is None]
+    return concrete(names) or settings.certmgr_lookup or "".join(_inside(name) for name in names[:1])
 
 
 def _inside(wildcard: str) -> str:

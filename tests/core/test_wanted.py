@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from entrypoint.core.configuration import Configuration, read
 from entrypoint.core.syntax import parse
 from entrypoint.core.wanted import of_servers
@@ -51,3 +53,33 @@ def test_where_nobody_can_ask(tmp_path: Path) -> None:
     """QUIC alone is no door, and a server without a name is reached as the default one."""
     configuration = _read(("443 quic", "a.io"), ("443 ssl", "_"))
     assert _doors(configuration, tmp_path) == [[], [(443, "localhost")]]
+
+
+@pytest.mark.parametrize(
+    ("names", "lookup", "asked", "title", "covers"),
+    [
+        ("_", "www.a.io", "www.a.io", "www.a.io", ("www.a.io",)),
+        ('""', "www.a.io", "www.a.io", "www.a.io", ("www.a.io",)),
+        ("~^www", "www.a.io", "www.a.io", "www.a.io", ("www.a.io",)),
+        ("www.a.*", "www.a.io", "www.a.io", "www.a.io", ("www.a.io",)),
+        ("$hostname", "www.a.io", "www.a.io", "www.a.io", ("www.a.io",)),
+        ("192.0.2.1", "www.a.io", "www.a.io", "192.0.2.1", ("192.0.2.1",)),
+        ("*.b.io", "www.a.io", "www.a.io", "*.b.io", ("*.b.io",)),
+        ("*.b.io", "", "www.b.io", "*.b.io", ("*.b.io",)),
+        ("192.0.2.1 *.b.io", "", "www.b.io", "192.0.2.1", ("192.0.2.1", "*.b.io")),
+        ("192.0.2.1 b.io", "", "b.io", "192.0.2.1", ("192.0.2.1", "b.io")),
+        ("_ b.io", "www.a.io", "b.io", "b.io", ("b.io",)),
+        ("b.io _", "www.a.io", "b.io", "b.io", ("b.io",)),
+        ("_", "", "", "0.pem", ()),
+        ("192.0.2.1", "", "", "192.0.2.1", ("192.0.2.1",)),
+        ("_; # certfront: lookup=n.io\nserver_name ~x", "www.a.io", "n.io", "n.io", ("n.io",)),
+        ("b.io; # certfront: lookup=n.io\nserver_name ~x", "www.a.io", "n.io", "b.io", ("b.io",)),
+    ],
+)
+def test_whom_certmgr_is_asked_for(
+    names: str, lookup: str, asked: str, title: str, covers: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The first name that can be asked for; without a concrete one CERTMGR_LOOKUP; a comment overrides both."""
+    chosen = rig.settings(tmp_path, CERTMGR_LOOKUP=lookup or None)
+    (pair,) = of_servers(_read(("443 ssl", names)), chosen)
+    assert (pair.lookup, pair.title, pair.names) == (asked, title, covers)
