@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from entrypoint import editions, machine, memory, signals
+from entrypoint import editions, machine, memory, signals, stored
 from entrypoint.attempts import Attempts
 from entrypoint.core import report, schedule
 from entrypoint.core.gate import Gates
@@ -146,7 +146,7 @@ class Agent:
             self.attempts.forget()
         force = any(request.force for request in requests)
         found = await look_at_all(chosen, self.settings, now, force=force)
-        looks = {slot.identity: result for slot, result in zip(chosen, found, strict=True)}
+        looks = {slot.identity: stored.kept_by(slot, result) for slot, result in zip(chosen, found, strict=True)}
         plan = self._plan(looks)
         failure = await self._rolled_out(plan, looks, why(requests))
         of_all = failure and failure.outcome in (Outcome.CONFIG_REJECTED, Outcome.RELOAD_FAILED)

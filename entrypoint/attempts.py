@@ -10,13 +10,14 @@ from datetime import datetime
 from entrypoint import editions, isolate
 from entrypoint.core import schedule
 from entrypoint.core.gate import Gates
-from entrypoint.core.model import Key, Outcome, Problem, Refused
+from entrypoint.core.model import Outcome, Problem, Refused
 from entrypoint.core.plan import Plan, Usable, wanted
 from entrypoint.edges.generations import Generation
 from entrypoint.look import Found, running
 from entrypoint.news import News
 from entrypoint.pairs import Pairs, remember
 from entrypoint.rollout import Remembered, Rollout
+from entrypoint.stored import passwords_of
 
 
 class Attempts:
@@ -122,7 +123,7 @@ class Attempts:
 
     async def _applied(self, plan: Plan, looks: Mapping[str, Found], cause: str) -> Problem | None:
         slots = self.pairs.slots
-        known = [slot.key.password for slot in slots if isinstance(slot.key, Key) and slot.key.password]
+        known = passwords_of(slots)
         try:
             plan, spent = await self.rollout.apply(plan, known, cause)
         except Refused as error:

@@ -112,7 +112,9 @@ def _still_accepted(plan: Plan, last: Generation, program: str) -> bool:
         opening.provide_missing(plan)
         nginx.test(program, last.config, plan.settings.run_dir)
     except (Refused, OSError) as error:
-        log.error("the configuration that ran last is refused now: %s", error)
+        # What is wrong with a key is said in plain words when the plan is built again.
+        level = logging.DEBUG if opening.is_about_a_key(error) else logging.ERROR
+        log.log(level, "the configuration that ran last is refused now: %s", error)
         return False
     return True
 

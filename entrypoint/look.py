@@ -46,6 +46,7 @@ class Slot:
     warnings: tuple[Problem, ...] = ()
     key: Key | Problem | None = None
     key_contents: str = ""
+    opened: tuple[str, bytes | None] = field(default=("", None), repr=False)  # the stored key: see `stored`
     said: tuple[object, ...] = ()
     warned: tuple[object, ...] = ()
     made: tuple[Chain, Usable] | None = field(default=None, repr=False)

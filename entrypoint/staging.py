@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from entrypoint import blame, isolate
+from entrypoint import blame, isolate, opening
 from entrypoint.core.model import Refused
 from entrypoint.core.plan import Plan
 from entrypoint.edges import nginx
@@ -50,6 +50,9 @@ class Stager:
                 generation = self._staged(plan, why, provide, sync=not complaints)
                 break
             except isolate.Rejected as error:
+                if unlocked := opening.without_locked(plan, error):
+                    plan = unlocked
+                    continue
                 spent = time.monotonic() - began
                 if spent > self.longest:
                     raise isolate.endless(spent) from None

@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "look": {"core", "edges", "settings"},  # the first half of the agent's cycle
     "isolate": {"core"},
     "blame": {"core", "isolate"},
-    "staging": {"blame", "core", "edges", "isolate"},
+    "staging": {"blame", "core", "edges", "isolate", "opening"},
     "machine": {"core", "edges"},
     "folders": {"core", "edges"},
     "opening": {"core", "edges", "reserve"},
@@ -48,7 +48,8 @@ ALLOWED: dict[str, set[str]] = {
     "events": set(),
     "news": {"core"},
     "editions": {"core", "edges"},
-    "attempts": {"core", "edges", "editions", "isolate", "look", "news", "pairs", "rollout"},
+    "stored": {"core", "edges", "look", "opening"},
+    "attempts": {"core", "edges", "editions", "isolate", "look", "news", "pairs", "rollout", "stored"},
     "agent": {
         "doubts",
         "attempts",
@@ -64,6 +65,7 @@ ALLOWED: dict[str, set[str]] = {
         "rollout",
         "settings",
         "signals",
+        "stored",
     },
     "boot": {
         "core",

@@ -21,6 +21,11 @@ def lines(path: Path) -> list[bytes]:
         return []
 
 
+def copies(folder: Path) -> list[bytes]:
+    """The passwords in all files that are left of earlier generations."""
+    return [line for path in sorted(folder.glob("*.txt")) for line in lines(path)]
+
+
 def write(path: Path, passwords: Iterable[bytes]) -> None:
     """Replace a password file by one rename."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -5,13 +5,18 @@ NGINX decrypts each key of each server at every test, start and reload; what is 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.pem import PRIVATE_KEY
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 _IN_MEMORY = ("tmpfs", "ramfs")
 
@@ -54,19 +59,28 @@ def write(path: Path, key_pem: bytes, passwords: Iterable[bytes]) -> None:
     staging.rename(path)
 
 
+def password(key_pem: bytes, passwords: Iterable[bytes]) -> bytes | None:
+    """The first of the passwords that opens an encrypted key."""
+    opened = _opened(key_pem, passwords)
+    return opened[1] if opened else None
+
+
 def _decrypted(key_pem: bytes, passwords: Iterable[bytes]) -> bytes | None:
     from cryptography.hazmat.primitives import serialization
 
-    block = PRIVATE_KEY.search(key_pem)
-    if not block:
+    if not (opened := _opened(key_pem, passwords)):
         return None
-    for password in dict.fromkeys(passwords):
-        try:
-            key = serialization.load_pem_private_key(block[0], password)
-        except (ValueError, TypeError):  # noise decrypted with the wrong password breaks in many ways
-            continue
-        encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-        return key.private_bytes(encoding, form, serialization.NoEncryption())
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return opened[0].private_bytes(encoding, form, serialization.NoEncryption())
+
+
+def _opened(key_pem: bytes, passwords: Iterable[bytes]) -> tuple[PrivateKeyTypes, bytes] | None:
+    from cryptography.hazmat.primitives import serialization
+
+    block = PRIVATE_KEY.search(key_pem)
+    for password in dict.fromkeys(passwords) if block else ():
+        with contextlib.suppress(ValueError, TypeError):  # noise decrypted with the wrong password breaks in many ways
+            return serialization.load_pem_private_key(block[0] if block else b"", password), password
     return None
 
 
