@@ -96,7 +96,7 @@ class Agent:
 
     def _watch(self) -> None:
         """Watch the folders that matter now."""
-        if self.watching and self.watching.folders == self.pairs.folders():
+        if self.watching and self.watching.spots == self.pairs.spots():
             return
         if self.watching:
             self.watching.stop()
@@ -228,7 +228,12 @@ class Agent:
             now=self.clock(),
             interval=self.settings.check_interval,
             commented_out=self.attempts.commented_out,
-            warnings=(*self.doubts.warnings, *self.attempts.warnings, *self.pairs.warnings()),
+            warnings=(
+                *self.doubts.warnings,
+                *self.attempts.warnings,
+                *self.pairs.warnings(),
+                *self.pairs.unseen(),
+            ),
             problem=self.rejected,
         )
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from entrypoint import __version__, values
 from entrypoint.core.model import KeyType, Refused
 from entrypoint.core.options import Endpoint, Settings
+from entrypoint.core.shown import shown
 from entrypoint.settings import SettingsError, from_environment
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _guarded(call: Callable[[], int]) -> int:
 
 
 def _fail(message: str, lines: Sequence[str], status: int) -> int:
-    print("\n  ".join([f"certfront: {message}", *lines]), file=sys.stderr)
+    print(shown("\n  ".join([f"certfront: {message}", *lines])), file=sys.stderr)
     return status
 
 

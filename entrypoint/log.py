@@ -7,6 +7,8 @@ import logging
 import sys
 import time
 
+from entrypoint.core.shown import shown
+
 
 class _Text(logging.Formatter):
     converter = staticmethod(time.gmtime)
@@ -30,10 +32,17 @@ class _Json(logging.Formatter):
         return json.dumps(entry | getattr(record, "fields", {}), ensure_ascii=False)
 
 
+def _shown(record: logging.LogRecord) -> bool:
+    """Neither UTF-8 nor JSON can hold what is not UTF-8 in the name of a file, or in a part of it."""
+    record.msg, record.args = shown(record.getMessage()), None
+    return True
+
+
 def setup(style: str, level: str) -> None:
     """Log as ``LOG_FORMAT`` and ``LOG_LEVEL`` say."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if style == "json" else _Text())
+    handler.addFilter(_shown)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)

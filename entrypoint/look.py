@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from entrypoint import files
 from entrypoint.core import own, pem, report, vet
 from entrypoint.core.certificate import describe, reason
 from entrypoint.core.model import CertificateInfo, Chain, Key, Outcome, Problem, Refused
@@ -218,7 +219,7 @@ def _own(slot: Slot) -> tuple[bytes, ...] | Found | None:
     if not path:
         return None
     try:
-        ders = pem.decode(Path(path).read_bytes())
+        ders = pem.decode(files.read(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -18,11 +18,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from entrypoint import isolate, machine, opening
+from entrypoint import files, isolate, machine, opening
 from entrypoint.boot import stored_plan, user_source
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.options import Settings
 from entrypoint.core.plan import Plan, Usable
+from entrypoint.core.shown import shown
 from entrypoint.edges import control, nginx
 from entrypoint.edges.generations import Generations
 from entrypoint.edges.publish import StatusFiles
@@ -88,7 +89,7 @@ def _own_pairs(plan: Plan) -> dict[str, Usable]:
     for pair in plan.wanted:
         if pair.certificate_file:
             with suppress(OSError):
-                chain, key = (Path(path).read_bytes() for path in (pair.certificate_file, pair.key_file))
+                chain, key = (files.read(path) for path in (pair.certificate_file, pair.key_file))
                 found[pair.identity] = Usable(chain, key, {})
     return found
 
@@ -110,7 +111,7 @@ class _Test:
             return self._failed([str(fault) for fault in plan.source.configuration.faults])
         if "-q" not in given:
             for where, why in plan.users_commented_out().items():
-                print(f"nginx: [warn] {where} waits: {why}", file=sys.stderr)
+                print(shown(f"nginx: [warn] {where} waits: {why}"), file=sys.stderr)
         with self._staged(plan) as folder:
             return self._asked(plan, folder, given)
 
@@ -123,7 +124,7 @@ class _Test:
 
     def _failed(self, messages: Sequence[str]) -> int:
         for message in messages:
-            print(f"nginx: [emerg] {message}", file=sys.stderr)
+            print(shown(f"nginx: [emerg] {message}"), file=sys.stderr)
         print(f"nginx: configuration file {self.root} test failed", file=sys.stderr)
         return 1
 
@@ -145,7 +146,9 @@ class _Test:
         more = ["-g", given["-g"]] if "-g" in given else []
         command = [self.program, *flags, "-e", given.get("-e", "stderr"), *more, "-c", str(folder / "nginx.conf")]
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, check=False, cwd=self.settings.run_dir
+            )
         except OSError as error:
             raise Refused(Outcome.CONFIG_REJECTED, f"{self.program}: {error.strerror}") from None
         sys.stdout.buffer.write(

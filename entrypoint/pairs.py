@@ -17,13 +17,18 @@ from entrypoint.core.options import Settings
 from entrypoint.core.plan import Plan, wanted, warnings
 from entrypoint.core.report import Record
 from entrypoint.core.wanted import Wanted
-from entrypoint.edges import watch
+from entrypoint.edges import mounts, watch
 from entrypoint.edges.configuration import UserConfiguration
 from entrypoint.edges.generations import Generations
-from entrypoint.edges.watch import Folder
+from entrypoint.edges.watch import Spot
 from entrypoint.look import Found, Slot, restore, show_served
 
 log = logging.getLogger("certfront")
+
+_REPLACED = (
+    "on the host another file has taken its place, which cannot be seen here, as this one is mounted by itself: "
+    "restart the container, and mount the folder that it lies in, not the file"
+)
 
 
 class Pairs:
@@ -36,6 +41,7 @@ class Pairs:
         self.slots: list[Slot] = []
         self.watched: tuple[Path, ...] = ()
         self.contents = ""
+        self.replaced: set[Path] = set()
         self.refresh()
         if self.problem:
             self.source = editions.last(generations, None)
@@ -53,15 +59,27 @@ class Pairs:
 
     def watch(self, changed: Callable[[], object], clock: Callable[[], datetime]) -> watch.Watch:
         """Call ``changed``, from another thread, when something happened near these files and all is quiet."""
-        return watch.Watch(self.folders(), changed, lambda: self.being_written(clock()))
+        return watch.Watch(self.spots(), changed, lambda: self.being_written(clock()))
 
-    def folders(self) -> tuple[Folder, ...]:
+    def spots(self) -> tuple[Spot, ...]:
         """Where something may change."""
-        return watch.folders([*(path.parent for path in self.watched), *self.user.folders])
+        folders = [*(path.parent for path in self.watched), *self.user.folders]
+        return watch.spots(folders, mounts.alone(self._files()))
+
+    def unseen(self) -> tuple[tuple[str, str], ...]:
+        """Files that the host replaced, where that cannot be seen here: each with what to do."""
+        found = mounts.replaced(self._files())
+        for path in {*found} - self.replaced:
+            log.warning("%s: %s", path, _REPLACED)
+        self.replaced = {*found}
+        return tuple((str(path), _REPLACED) for path in found)
+
+    def _files(self) -> list[Path]:
+        return [*self.watched, *self.user.files]
 
     def being_written(self, now: datetime) -> bool:
         """Whether a file is likely to change again at once."""
-        return watch.being_written([*self.watched, *self.user.files], now.timestamp())
+        return watch.being_written(self._files(), now.timestamp())
 
     def differ(self) -> bool:
         """Whether anything changed since the last `refresh`."""

@@ -24,7 +24,8 @@ MODULES = {
 ALLOWED: dict[str, set[str]] = {
     "": set(),
     "core": set(),
-    "log": set(),
+    "log": {"core"},
+    "files": set(),
     "terminal": {"core"},
     "values": {"core"},
     "doubts": {"core"},
@@ -33,8 +34,8 @@ ALLOWED: dict[str, set[str]] = {
     "memory": set(),
     "reserve": set(),
     "signals": set(),
-    "edges": {"core", "memory", "reserve", "settings", "signals", "sockets"},
-    "look": {"core", "edges", "settings"},  # the first half of the agent's cycle
+    "edges": {"core", "files", "memory", "reserve", "settings", "signals", "sockets"},
+    "look": {"core", "edges", "files", "settings"},  # the first half of the agent's cycle
     "isolate": {"core"},
     "blame": {"core", "isolate"},
     "staging": {"blame", "core", "edges", "isolate", "opening"},
@@ -81,7 +82,7 @@ ALLOWED: dict[str, set[str]] = {
         "staging",
     },
     "demo": {"agent", "boot", "cli", "core", "edges", "log", "settings", "terminal"},
-    "official": {"boot", "core", "edges", "isolate", "machine", "opening", "settings"},
+    "official": {"boot", "core", "edges", "files", "isolate", "machine", "opening", "settings"},
     "cli": {"agent", "boot", "core", "demo", "edges", "log", "machine", "official", "settings", "terminal", "values"},
     "launch": {"cli", "signals"},
     "__main__": {"launch"},

@@ -20,6 +20,7 @@ from entrypoint.core.lacking import Lacking
 from entrypoint.core.options import Settings
 from entrypoint.core.pem import is_encrypted
 from entrypoint.core.servers import Server
+from entrypoint.core.shown import shown
 from entrypoint.core.site import Facts, Site, http_additions, main_additions
 from entrypoint.core.status_port import collisions
 from entrypoint.core.syntax import line_at
@@ -75,7 +76,7 @@ class Plan:
     def with_details(self, status: Mapping[str, Any]) -> Plan:
         """The plan with what the status (see `report.status`) says of pairs that are not usable, for their reasons."""
         said = {entry["name"]: entry["detail"] for entry in status.get("certificates", ()) if entry["detail"]}
-        reasons = {pair.identity: said[pair.title] for pair in self.wanted if pair.title in said}
+        reasons = {pair.identity: said[shown(pair.title)] for pair in self.wanted if shown(pair.title) in said}
         return replace(self, reasons={**self.reasons, **reasons})
 
     @cached_property

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from entrypoint.core.model import CertificateInfo, KeyType, Outcome, Problem, State, Verdict
+from entrypoint.core.shown import all_shown, shown
 from entrypoint.core.times import rfc3339
 
 _STALE_INTERVALS = 3
@@ -105,12 +106,12 @@ def status(  # noqa: PLR0913 - all of it is shown
     warnings: Iterable[tuple[str, str]] = (),
     problem: Problem | None = None,
 ) -> dict[str, Any]:
-    """The schema of ``/status.json``.
+    """The schema of ``/status.json``, fit for JSON: what is not UTF-8 is escaped.
 
     ``commented_out`` names what of the user's configuration does not run, and why; ``warnings`` what runs but is likely
     not what is meant; ``problem`` says why all of it is not known as it is now.
     """
-    return {
+    found = {
         "generation": generation,
         "updated_at": rfc3339(now),
         "nginx": dict(nginx),
@@ -121,6 +122,7 @@ def status(  # noqa: PLR0913 - all of it is shown
         },
         "certificates": [_certificate(record, now, interval) for record in records],
     }
+    return dict(all_shown(found))
 
 
 def _certificate(record: Record, now: datetime, interval: float) -> dict[str, Any]:
@@ -151,7 +153,7 @@ def not_ready(records: Iterable[Record], besides: str = "") -> str:
     """Why ``/readyz`` says 503, a line for each certificate that is not served, and ``besides``; empty if ready."""
     missing = [record for record in records if record.served is None]
     lines = [f"{record.name}: {record.outcome or 'pending'}: {record.detail}" for record in missing]
-    return "\n".join(filter(None, [*lines, besides]))
+    return shown("\n".join(filter(None, [*lines, besides])))
 
 
 def change(record: Record, old: CertificateInfo | None, new: CertificateInfo) -> str:

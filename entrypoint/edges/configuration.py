@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from entrypoint import files
 from entrypoint.core.configuration import Source, source
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.options import Settings
@@ -132,11 +133,14 @@ def _content(path: str) -> str | Unread:
             return Unread(problem, is_file=False)
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
             problem = _no_file(os.fstat(file.fileno()))  # it may be another one by now
-            return Unread(problem, is_file=False) if problem else file.read().decode(errors="surrogateescape")
+            data = b"" if problem else file.read(files.LARGEST_TEXT + 1)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
             return Unread("is a link that leads to no file", is_file=False)
         return Unread(f"cannot be read by uid {os.geteuid()}: {error.strerror}", is_file=True)
+    if len(data) > files.LARGEST_TEXT:
+        return Unread(f"is larger than {files.LARGEST_TEXT} bytes", is_file=True)
+    return Unread(problem, is_file=False) if problem else data.decode(errors="surrogateescape")
 
 
 def _no_file(status: os.stat_result) -> str:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from entrypoint.core.shown import shown
+
 KEPT = 5
 _REFUSED, _REMARKS = "refused", "warnings.json"
 STAGING = ".staging"
@@ -181,7 +183,7 @@ class Generations:
 
     def refuse(self, generation: Generation, reason: str) -> None:
         """Keep a generation for a look at it, marked with the reason why it does not run."""
-        (generation.path / _REFUSED).write_text(reason + "\n")
+        (generation.path / _REFUSED).write_text(shown(reason) + "\n")
         self.prune()
 
     def read(self, generation: Generation, name: str) -> bytes:

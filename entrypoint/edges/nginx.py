@@ -91,7 +91,7 @@ def test(program: str, config: Path, run_dir: Path | None = None) -> tuple[str, 
         )
     except subprocess.TimeoutExpired:
         raise Untested(Outcome.CONFIG_REJECTED, f"nginx -t did not end within {_TEST_TIMEOUT} s") from None
-    said = nginx_log.lines(done.stderr.decode(errors="replace"))
+    said = nginx_log.lines(done.stderr.decode(errors="surrogateescape"))
     if done.returncode < 0:
         raise Untested(Outcome.CONFIG_REJECTED, f"nginx -t was ended by {signal.Signals(-done.returncode).name}")
     if done.returncode:

@@ -10,13 +10,14 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from entrypoint import files
 from entrypoint.core.pem import split_passwords
 
 
 def lines(path: Path) -> list[bytes]:
     """The passwords in a file; none where it cannot be read."""
     try:
-        return list(split_passwords(path.read_bytes()))
+        return list(split_passwords(files.read(path)))
     except OSError:
         return []
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from entrypoint import files
 from entrypoint.core import pem
 from entrypoint.core.certificate import parse_all
 from entrypoint.core.model import Outcome, Refused
@@ -24,7 +25,7 @@ def load(source: str) -> list[x509.Certificate]:
     path = Path(ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt")
     path = path if source == "system" else Path(source)
     try:
-        certs, fault = parse_all(pem.decode(path.read_bytes()))
+        certs, fault = parse_all(pem.decode(files.read(path, files.LARGEST_TEXT)))
     except OSError as error:
         certs, fault, why = [], "", error.strerror or str(error)
     else:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import watchfiles
 
 from entrypoint.edges import watch
 from tests.faults import rig
@@ -81,7 +86,7 @@ def test_changes_are_told(tmp_path: Path, change: Callable[[Path], None]) -> Non
         (tmp_path / "key.pem").write_bytes(b"old")
     before = watch.contents([tmp_path / "key.pem"])
     told = threading.Event()
-    watch.Watch(watch.folders([tmp_path]), told.set)
+    watch.Watch(watch.spots([tmp_path]), told.set)
     _until_told(tmp_path, told)
     change(tmp_path)
     assert told.wait(30)
@@ -103,7 +108,7 @@ def _until_told(folder: Path, told: threading.Event) -> None:
 def test_nothing_to_watch(tmp_path: Path) -> None:
     """Without a folder that exists, no thread is started."""
     before = threading.active_count()
-    watch.Watch(watch.folders([tmp_path / "none", Path(__file__)]), lambda: None)
+    watch.Watch(watch.spots([tmp_path / "none", Path(__file__)]), lambda: None)
     watch.Watch([], lambda: None)
     assert threading.active_count() == before
 
@@ -113,12 +118,12 @@ def test_a_quiet_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(watch, "_LOOK", 0.01)
     told = threading.Event()
     looks = iter([True, True, True])
-    watching = watch.Watch(watch.folders([tmp_path]), told.set, lambda: next(looks, False))
+    watching = watch.Watch(watch.spots([tmp_path]), told.set, lambda: next(looks, False))
     _until_told(tmp_path, told)
     assert list(looks) == []
     watching.stop()
     monkeypatch.setattr(watch, "_LONGEST", 0.1)
-    watching = watch.Watch(watch.folders([tmp_path]), told.set, lambda: True)
+    watching = watch.Watch(watch.spots([tmp_path]), told.set, lambda: True)
     _until_told(tmp_path, told)
     watching.stop()
 
@@ -128,12 +133,12 @@ def test_a_folder_made_anew(tmp_path: Path) -> None:
     folder, other = tmp_path / "conf.d", tmp_path / "file"
     folder.mkdir()
     other.touch()
-    before = watch.folders([folder, folder, other, tmp_path / "none"])
+    before = watch.spots([folder, folder, other, tmp_path / "none"])
     assert [each.path for each in before] == [folder]
-    assert watch.folders([folder]) == before
+    assert watch.spots([folder]) == before
     folder.rename(tmp_path / "old")
     folder.mkdir()
-    assert watch.folders([folder]) != before
+    assert watch.spots([folder]) != before
 
 
 def test_being_written(tmp_path: Path) -> None:
@@ -144,3 +149,98 @@ def test_being_written(tmp_path: Path) -> None:
     os.utime(path, (1_000, 1_000))
     found = {now: watch.being_written([tmp_path / "none", path], now) for now in (999.9, 1_000, 1_000.9, 1_001)}
     assert found == {999.9: False, 1_000: True, 1_000.9: True, 1_001: False}
+
+
+LATIN = "gr\udcf6\udcdfe"
+
+
+@pytest.mark.parametrize("name", [f"{LATIN}.pem", "plain.pem"])
+@pytest.mark.parametrize("folder", [LATIN, "plain"])
+def test_names_that_are_not_utf8(tmp_path: Path, folder: str, name: str) -> None:
+    """Of a file or of its folder: each of several changes is told, and those of others as well."""
+    (tmp_path / folder).mkdir()
+    told = threading.Event()
+    watching = watch.Watch(watch.spots([tmp_path / folder]), told.set)
+    _until_told(tmp_path / folder, told)
+    for text in ("1", "2", "3"):
+        told.clear()
+        (tmp_path / folder / name).write_text(text)
+        assert told.wait(30)
+        told.clear()
+        time.sleep(1.5)  # what ended the watch is over, and it has begun again
+    _until_told(tmp_path / folder, told)
+    watching.stop()
+
+
+def test_a_watch_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It begins again after whatever went wrong, which is said once, and files are compared meanwhile."""
+    real, failures = watchfiles.watch, iter([OSError(24, "too many"), RuntimeError("odd"), RuntimeError("odd")])
+
+    def failing(*paths: str, **options: Any) -> Any:
+        for error in failures:
+            raise error
+        return real(*paths, **options)
+
+    monkeypatch.setattr(watchfiles, "watch", failing)
+    monkeypatch.setattr(watch, "_FIRST_PAUSE", 0.01)
+    told: list[int] = []
+    watching = watch.Watch(watch.spots([tmp_path]), lambda: told.append(1))
+    rig.wait_for("all failures", lambda: len(told) == 3)
+    event = threading.Event()
+    watching._changed = event.set
+    _until_told(tmp_path, event)
+    watching.stop()
+    assert [record.message.count("tried again") for record in caplog.records] == [1, 1]
+
+
+def test_a_folder_that_goes(tmp_path: Path) -> None:
+    """One of two: the other one is watched on."""
+    gone, stays = tmp_path / "gone", tmp_path / "stays"
+    gone.mkdir()
+    stays.mkdir()
+    spots, told = watch.spots([gone, stays]), threading.Event()
+    gone.rmdir()
+    watching = watch.Watch(spots, told.set)
+    _until_told(stays, told)
+    watching.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_closed_folder(tmp_path: Path) -> None:
+    """For whoever may not read it: it is said, the other one is watched, and once it is open it is another spot."""
+    closed, stays = tmp_path / "closed", tmp_path / "stays"
+    closed.mkdir(mode=0)
+    stays.mkdir(mode=0o777)
+    for path in (tmp_path, *tmp_path.parents):
+        if path != Path("/tmp"):
+            path.chmod(path.stat().st_mode | 0o011)
+        else:
+            break
+    stays.chmod(0o777)
+    script = f"""
+import logging, os, pathlib, threading, watchfiles
+from entrypoint.edges import watch
+os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+logging.basicConfig()
+closed, stays = pathlib.Path({str(closed)!r}), pathlib.Path({str(stays)!r})
+told = threading.Event()
+watch.Watch(watch.spots([closed, stays]), told.set)
+for number in range(40):
+    (stays / "file").write_text(str(number))
+    if told.wait(0.7):
+        print("told")
+        break
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+        env={"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ["PATH"]},
+    )
+    assert done.stdout == "told\n", done.stderr
+    assert f"cannot watch {closed}: closed to uid 65534" in done.stderr
+    before = watch.spots([closed])
+    assert before
+    assert watch.Spot(*before[0][:3], readable=False) != before[0]

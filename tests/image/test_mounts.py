@@ -59,6 +59,23 @@ def test_single_files(lab: Lab) -> None:
         _roll_over(lab, front, write)
 
 
+def test_single_files_are_followed_at_once(lab: Lab) -> None:
+    """What the host writes into such a file is taken up within seconds; another one in its place is known and said."""
+    lab.put()
+    with lab.run(*lab.key(), environment=lab.environment(CERTMGR_CHECK_INTERVAL="3600")) as front:
+        front.until_serves(lab.issued)
+        front.until_outcome("unchanged")
+        (lab.folder / "ssl_pw.txt").chmod(0o600)
+        (lab.folder / "ssl_pw.txt").write_bytes(b"another\n")
+        assert front.until(lambda: front.certificate().get("outcome") == "wrong-password", "the outcome") < 10
+        lab.secret("ssl_pw.txt", PASSWORD + b"\n")
+        front.execute("certfront", "refresh", check=False)
+        (warning,) = front.report()["configuration"]["warnings"]
+        assert warning["where"] == "/etc/nginx/ssl_pw.txt"
+        assert "mount the folder" in warning["reason"]
+        assert front.served() == fingerprint(lab.issued)
+
+
 def test_kubernetes_layout(lab: Lab) -> None:
     """A secret's files are links into ``..data``, itself a link that is swapped."""
     folder = lab.folder / "secret"

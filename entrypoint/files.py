@@ -1,0 +1,47 @@
+"""Reading a file that somebody else has put there: one that is a file, of a size that is one, and without waiting."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+LARGEST = 1024 * 1024  # bytes: no key, certificate or password file comes near
+LARGEST_TEXT = 32 * 1024 * 1024  # for configurations with their maps of countries, and for bundles of roots
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def read(path: str | Path, most: int = LARGEST) -> bytes:
+    """All that a file holds. Raises OSError, also for what is no regular file or has more than ``most`` bytes.
+
+    A pipe would be waited for, a device might never end; both are told from a file before they are opened.
+    """
+    _must_be_file(path, os.stat(path), most)  # noqa: PTH116 - a thousand of them
+    # Not to wait, should a pipe have taken its place since.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        _must_be_file(path, os.fstat(descriptor), most)
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise _too_large(path, most)
+    return data
+
+
+def _must_be_file(path: str | Path, status: os.stat_result, most: int) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
+        raise OSError(errno.EINVAL, f"it is no regular file but {kind}", str(path))
+    if status.st_size > most:
+        raise _too_large(path, most)
+
+
+def _too_large(path: str | Path, most: int) -> OSError:
+    return OSError(errno.EFBIG, f"it is larger than {most} bytes", str(path))
