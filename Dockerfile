@@ -48,12 +48,12 @@ LABEL org.opencontainers.image.title="certfront" \
       org.opencontainers.image.base.name="${NGINX_IMAGE}"
 COPY --from=build /opt/certfront /opt/certfront
 COPY --chmod=755 entrypoint/container.sh /usr/local/bin/certfront-container
+COPY --chmod=755 entrypoint/certfront.sh /usr/local/bin/certfront
 COPY --chmod=755 entrypoint/nginx.sh /opt/certfront/libexec/nginx
 # Our site takes the place of the base image's own. Any user of OpenShift's is in group 0. A tmpfs takes over the mode of
 # the folder that it covers, and whoever runs must be able to write there. As root, certfront makes both folders root's
 # alone before it reads anything in them: NGINX's workers are the user nginx.
-RUN ln -s /opt/certfront/bin/certfront /usr/local/bin/certfront; \
-    ln -s certfront/nginx.pid /run/nginx.pid; \
+RUN ln -s certfront/nginx.pid /run/nginx.pid; \
     rm -f /etc/nginx/conf.d/default.conf; \
     install -d -o nginx -g 0 -m 0775 /var/lib/certfront; \
     install -d -m 1777 /run /run/certfront
@@ -64,6 +64,6 @@ ENV PYTHONOPTIMIZE=2
 VOLUME /var/lib/certfront
 EXPOSE 80 443 443/udp 8081
 STOPSIGNAL SIGQUIT
-HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["certfront", "health"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["certfront", "health", "--image"]
 ENTRYPOINT ["certfront-container"]
 CMD ["run"]

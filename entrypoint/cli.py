@@ -253,6 +253,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     add("import", _not_yet, "vet and install a key or chain from a file (not yet in this version)")
     command = add("health", _health, "exit with 0 if NGINX serves and the agent is alive, otherwise with 1")
     command.add_argument("--ready", action="store_true", help="only once every certificate is served")
+    command.add_argument("--image", action="store_true", help="0 as well in a container that runs another command")
     command = add("demo", _demo, "a guided tour on loopback with a stand-in CertMgr")
     command.add_argument("--exit", action="store_true", help="end after the tour, with 1 if a step failed")
     command = add("demo-certmgr", _demo_certmgr, "the stand-in CertMgr alone")

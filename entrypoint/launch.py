@@ -13,6 +13,12 @@ def main() -> int:
     # configuration of the user's is for whoever wants a core of a worker all the same.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     command = sys.argv[1] if len(sys.argv) > 1 else ""
+    if command == "health":
+        from entrypoint import health
+
+        status = health.quick(sys.argv[2:])
+        if status is not None:
+            return status
     if command in ("run", "agent"):
         from entrypoint import signals
 

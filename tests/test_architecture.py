@@ -84,7 +84,8 @@ ALLOWED: dict[str, set[str]] = {
     "demo": {"agent", "boot", "cli", "core", "edges", "log", "settings", "terminal"},
     "official": {"boot", "core", "edges", "files", "isolate", "machine", "opening", "settings"},
     "cli": {"agent", "boot", "core", "demo", "edges", "log", "machine", "official", "settings", "terminal", "values"},
-    "launch": {"cli", "signals"},
+    "health": set(),
+    "launch": {"cli", "health", "signals"},
     "__main__": {"launch"},
 }
 
