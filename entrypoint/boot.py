@@ -219,9 +219,9 @@ def _say_taken_ports(settings: Settings) -> None:
 
 
 def _supervise(settings: Settings, program: str, generations: Generations) -> int:
-    from entrypoint.edges import supervisor
+    from entrypoint.edges import children, supervisor
 
     _say_taken_ports(settings)
-    agent = supervisor.confined([sys.executable, "-m", "entrypoint", "agent"])
-    config = supervisor.write_config(settings.run_dir, [program, "-e", "stderr", "-c", str(generations.config)], agent)
+    agent = children.confined([sys.executable, "-m", "entrypoint", "agent"])
+    config = children.write_config(settings.run_dir, [program, "-e", "stderr", "-c", str(generations.config)], agent)
     return supervisor.run(config)

@@ -32,9 +32,10 @@ ALLOWED: dict[str, set[str]] = {
     "settings": {"core", "values"},
     "sockets": set(),
     "memory": set(),
+    "oom": set(),
     "reserve": set(),
     "signals": set(),
-    "edges": {"core", "files", "memory", "reserve", "settings", "signals", "sockets"},
+    "edges": {"core", "files", "memory", "oom", "reserve", "settings", "signals", "sockets"},
     "look": {"core", "edges", "files", "settings"},  # the first half of the agent's cycle
     "isolate": {"core"},
     "blame": {"core", "isolate"},

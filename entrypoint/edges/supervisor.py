@@ -16,8 +16,6 @@ import contextlib
 import ctypes
 import logging
 import os
-import shlex
-import shutil
 import signal
 import tempfile
 import time
@@ -31,94 +29,16 @@ from supervisor.process import Subprocess
 from supervisor.states import SupervisorStates
 from supervisor.supervisord import Supervisor
 
-from entrypoint import memory, reserve, signals, sockets
+from entrypoint import memory, oom, reserve, signals
 from entrypoint.core.options import NGINX_SOCKET
 
 log = logging.getLogger("certfront.supervisord")
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-_CAP_SETPCAP = 8  # capabilities(7)
-# Whoever owns keys and state; `nginx -t` opens the ports and gives the folders it makes to the workers.
-_KEPT = "+dac_override,+net_bind_service,+chown"
 _GROUP_POLLS, _GROUP_POLL = 100, 0.01  # seconds: killed processes are gone at once, or hang in the kernel
 _libc = ctypes.CDLL(None)
 # NGINX takes them when it has read its configuration, the agent when it is up: before that they must not end either.
 _PASSED_ON = {signal.SIGHUP: "agent", signal.SIGUSR1: "nginx"}
-_CONFIG = """\
-[supervisord]
-nodaemon=true
-silent=true
-logfile=/dev/null
-logfile_maxbytes=0
-pidfile={run_dir}/supervisord.pid
-childlogdir={run_dir}
-{user}
-
-[unix_http_server]
-file={sockets}/supervisor.sock
-chmod=0600
-
-[rpcinterface:supervisor]
-supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
-
-[program:nginx]
-command={nginx}
-directory={run_dir}
-priority=1
-autorestart=true
-; NGINX tries for 2.5 s to bind: one that cannot must not count as started.
-startsecs=3
-startretries=2
-stopsignal=QUIT
-; Requests in flight decide how long a stop takes; the container engine's own limit still holds.
-stopwaitsecs=86400
-stdout_logfile=NONE
-stderr_logfile=NONE
-
-[program:agent]
-command={agent}
-priority=2
-autorestart=true
-startsecs=1
-; The agent is restarted for ever: NGINX serves on without it.
-startretries=1000000
-stopsignal=TERM
-stopwaitsecs=5
-stdout_logfile=NONE
-stderr_logfile=NONE
-"""
-
-
-def write_config(run_dir: Path, nginx: list[str], agent: list[str]) -> Path:
-    """Write supervisord's configuration; ``nginx`` and ``agent`` are argument vectors."""
-    user = "user=root" if os.geteuid() == 0 else ""
-    commands = {"nginx": _command(nginx), "agent": _command(agent)}
-    path = run_dir / "supervisord.conf"
-    short = sockets.reachable(run_dir)
-    text = _CONFIG.format(run_dir=str(run_dir).replace("%", "%%"), sockets=short, user=user, **commands)
-    reserve.writing(run_dir, lambda: path.write_text(text))
-    return path
-
-
-def confined(command: list[str]) -> list[str]:
-    """The command without the capabilities that the agent never uses, where this process may take them away.
-
-    As root it stays root, for keys that only root may read; see capabilities(7) for what is left of that.
-    """
-    setpriv = shutil.which("setpriv")
-    if os.geteuid() != 0 or not setpriv or not _may_drop_capabilities():
-        return command
-    return [setpriv, "--no-new-privs", "--inh-caps=-all", f"--bounding-set=-all,{_KEPT}", *command]
-
-
-def _may_drop_capabilities() -> bool:
-    status = Path("/proc/self/status").read_text()
-    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
-    return bool(int(effective, 16) >> _CAP_SETPCAP & 1)
-
-
-def _command(arguments: list[str]) -> str:
-    return shlex.join(arguments).replace("%", "%%")
 
 
 def run(config: Path) -> int:
@@ -195,6 +115,7 @@ class _Process(Subprocess):  # type: ignore[misc]
 
     def finish(self, pid: int, status: int) -> None:
         super().finish(pid, status)
+        self.config.options.shortage.ended(self.config.name, status)
         _end_group(pid)
         if self.config.directory:  # NGINX's: one that was killed leaves its socket, and the next could not bind it
             Path(self.config.directory, NGINX_SOCKET).unlink(missing_ok=True)
@@ -202,6 +123,7 @@ class _Process(Subprocess):  # type: ignore[misc]
 
     def _prepare_child_fds(self) -> None:
         signals.restore(ignored=_PASSED_ON)
+        oom.take_place(self.config.name, self.config.options.shortage.base)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.ENDING)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
@@ -224,6 +146,7 @@ class _Options(ServerOptions):  # type: ignore[misc]
     def __init__(self, run_dir: Path) -> None:
         super().__init__()
         self.run_dir = run_dir
+        self.shortage = _Shortage()
         self.wakeup = _Wakeup()
         self.wakeup.wake()
 
@@ -246,6 +169,24 @@ class _Options(ServerOptions):  # type: ignore[misc]
         return sockets
 
 
+class _Shortage:
+    """Says what the kernel killed for want of memory: a child of ours, or, as nobody else tells, an NGINX worker."""
+
+    def __init__(self) -> None:
+        self.base, self.kills = oom.go_last(), oom.Kills()
+
+    def ended(self, name: str, status: int) -> None:
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL and self.kills.news():
+            self._say("the agent" if name == "agent" else "NGINX's master")
+
+    def look(self, *_: Any) -> None:
+        if self.kills.news():
+            self._say("a process of this container, most likely a worker of NGINX's,")
+
+    def _say(self, who: str) -> None:
+        log.error("the kernel killed %s, because %s was used up: it needs more memory", who, self.kills.limit())
+
+
 def _end_group(leader: int) -> None:
     """Kill what a dead process left of its group, and wait until it is gone: the next one needs its ports."""
     for _ in range(_GROUP_POLLS):
@@ -263,6 +204,7 @@ class _Supervisor(Supervisor):  # type: ignore[misc]
 
     def runforever(self) -> None:
         events.subscribe(events.ProcessStateFatalEvent, self._gave_up)
+        events.subscribe(events.Tick5Event, self.options.shortage.look)
         super().runforever()
 
     def _gave_up(self, event: Any) -> None:

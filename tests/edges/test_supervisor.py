@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,14 +19,14 @@ from tests.faults import rig
 RUN = """
 import pathlib, sys, time
 from entrypoint import log
-from entrypoint.edges import supervisor
+from entrypoint.edges import children, supervisor
 log.setup("text", "info")
 run_dir, nginx, config, agent = sys.argv[1:]
 command = [nginx, "-e", "stderr", "-c", config]
 if (pathlib.Path(run_dir) / "slow").exists():
     real = supervisor._Process._prepare_child_fds
     supervisor._Process._prepare_child_fds = lambda process: (time.sleep(0.5), real(process))
-path = supervisor.write_config(pathlib.Path(run_dir), command, [sys.executable, agent, run_dir])
+path = children.write_config(pathlib.Path(run_dir), command, [sys.executable, agent, run_dir])
 sys.exit(supervisor.run(path))
 """
 AGENT = """
@@ -68,12 +69,13 @@ class Running:
         (folder / "agent.py").write_text(AGENT)
         self.process: subprocess.Popen[bytes] | None = None
         self.seen: set[psutil.Process] = set()
+        self.group: Path | None = None
 
     def start(self) -> subprocess.Popen[bytes]:
         arguments = (str(self.folder), rig.NEW, str(self.config), str(self.folder / "agent.py"))
         with (self.folder / "out").open("wb") as out, (self.folder / "err").open("wb") as err:
             self.process = subprocess.Popen(
-                rig.python(RUN, *arguments),
+                [*self._before(), *rig.python(RUN, *arguments)],
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=err,
@@ -82,6 +84,11 @@ class Running:
                 start_new_session=True,
             )
         return self.process
+
+    def _before(self) -> list[str]:
+        """What it is started by: in a control group, where there is one."""
+        enter = 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"'
+        return ["sh", "-c", enter, "sh", str(self.group)] if self.group else []
 
     def up(self) -> subprocess.Popen[bytes]:
         """Start, and wait until both children are there."""
@@ -312,3 +319,58 @@ def test_signals_in_a_row(running: Running) -> None:
     process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
+
+
+def test_who_goes_first_without_memory(running: Running) -> None:
+    """The agent, then NGINX with all its workers, and supervisord last."""
+    process = running.up()
+    pids = (process.pid, running.master().pid, running.master().children()[0].pid, running.agent())
+    first, master, worker, agent = (int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in pids)
+    assert first < master == worker < agent
+
+
+@pytest.mark.parametrize(("name", "said"), [("agent", "killed the agent,"), ("worker", "a worker of NGINX's,")])
+def test_killed_for_memory(running: Running, tmp_path: Path, name: str, said: str) -> None:
+    """What the kernel kills in a control group of its own with a limit is said, with the limit, and comes back."""
+    group = _limited(tmp_path.name)
+    if group is None:
+        pytest.skip("no control group can be made here")
+    running.group = group
+    try:
+        process = running.up()
+        victim = running.agent() if name == "agent" else running.master().children()[0].pid
+        Path(f"/proc/{victim}/oom_score_adj").write_text("1000")
+        rig.wait_for("its end", lambda: _eats(group, victim))
+        rig.wait_for("the reason in the log", lambda: said in running.text("err"))
+        assert "the memory limit of 256 MiB" in running.text("err")
+        assert process.poll() is None
+        rig.wait_for("an answer", lambda: rig.accepts(running.port))
+    finally:
+        running.stop()
+        rig.wait_for("an empty group", lambda: _removed(group))
+
+
+def _limited(name: str) -> Path | None:
+    """A control group, version 1 or 2, with a limit; None where none can be made."""
+    mounted = Path("/sys/fs/cgroup")
+    old = (mounted / "memory" / "memory.oom_control").exists()
+    group = (mounted / "memory" if old else mounted) / f"certfront-{name}"
+    try:
+        group.mkdir()
+        (group / ("memory.limit_in_bytes" if old else "memory.max")).write_text(str(256 << 20))
+    except OSError:
+        return None
+    return group
+
+
+def _eats(group: Path, victim: int) -> bool:
+    """Something in the group takes all memory; whether the victim is gone."""
+    script = "import sys; open(sys.argv[1], 'w').write('0'); data = [b'x' * (1 << 20) for _ in range(400)]"
+    subprocess.run([sys.executable, "-c", script, str(group / "cgroup.procs")], check=False)
+    return not Path(f"/proc/{victim}").exists()
+
+
+def _removed(group: Path) -> bool:
+    with suppress(OSError):
+        group.rmdir()
+    return not group.exists()

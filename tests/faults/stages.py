@@ -44,9 +44,9 @@ def dies(owner, name, when=lambda *_: True, after=True):
     setattr(owner, name, call)
 
 if sys.argv[1] == "run":
-    from entrypoint.edges import supervisor
-    write = supervisor.write_config
-    supervisor.write_config = lambda run, nginx, _: write(run, nginx, [sys.executable, __file__, "agent"])
+    from entrypoint.edges import children
+    write = children.write_config
+    children.write_config = lambda run, nginx, _: write(run, nginx, [sys.executable, __file__, "agent"])
 else:
     while (folder / "died").exists() and not (folder / "go").exists():
         time.sleep(0.02)
