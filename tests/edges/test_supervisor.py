@@ -69,13 +69,13 @@ class Running:
         (folder / "agent.py").write_text(AGENT)
         self.process: subprocess.Popen[bytes] | None = None
         self.seen: set[psutil.Process] = set()
-        self.group: Path | None = None
+        self.before: list[str] = []  # what it is started by
 
     def start(self) -> subprocess.Popen[bytes]:
         arguments = (str(self.folder), rig.NEW, str(self.config), str(self.folder / "agent.py"))
         with (self.folder / "out").open("wb") as out, (self.folder / "err").open("wb") as err:
             self.process = subprocess.Popen(
-                [*self._before(), *rig.python(RUN, *arguments)],
+                [*self.before, *rig.python(RUN, *arguments)],
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=err,
@@ -84,11 +84,6 @@ class Running:
                 start_new_session=True,
             )
         return self.process
-
-    def _before(self) -> list[str]:
-        """What it is started by: in a control group, where there is one."""
-        enter = 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"'
-        return ["sh", "-c", enter, "sh", str(self.group)] if self.group else []
 
     def up(self) -> subprocess.Popen[bytes]:
         """Start, and wait until both children are there."""
@@ -335,7 +330,7 @@ def test_killed_for_memory(running: Running, tmp_path: Path, name: str, said: st
     group = _limited(tmp_path.name)
     if group is None:
         pytest.skip("no control group can be made here")
-    running.group = group
+    running.before = ["sh", "-c", 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"', "sh", str(group)]
     try:
         process = running.up()
         victim = running.agent() if name == "agent" else running.master().children()[0].pid
@@ -348,6 +343,17 @@ def test_killed_for_memory(running: Running, tmp_path: Path, name: str, said: st
     finally:
         running.stop()
         rig.wait_for("an empty group", lambda: _removed(group))
+
+
+@pytest.mark.parametrize("limit", ["nofile=40", "nofile=256", "nofile=1023", "nofile=100:256", "nproc=150"])
+def test_low_limits(running: Running, limit: str) -> None:
+    """supervisord takes what there is, and the children have it as well."""
+    running.before = ["prlimit", f"--{limit}", "--"]
+    running.up()
+    found = Path(f"/proc/{running.master().pid}/limits").read_text()
+    row = "Max open files" if "nofile" in limit else "Max processes"
+    most = limit.rpartition("=")[2].rpartition(":")[2]
+    assert next(line.split()[-2] for line in found.splitlines() if line.startswith(row)) == most
 
 
 def _limited(name: str) -> Path | None:
