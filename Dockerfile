@@ -64,6 +64,16 @@ ENV PYTHONOPTIMIZE=2
 VOLUME /var/lib/certfront
 EXPOSE 80 443 443/udp 8081
 STOPSIGNAL SIGQUIT
-HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["certfront", "health", "--image"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["certfront", "health"]
 ENTRYPOINT ["certfront-container"]
 CMD ["run"]
+# Last, as they differ in every build. Empty where nobody says: those of the base image would be wrong.
+ARG SOURCE=
+ARG REVISION=
+ARG CREATED=
+ARG DOCUMENTATION=${SOURCE:+${SOURCE}#readme}
+LABEL org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.documentation="${DOCUMENTATION}" \
+      org.opencontainers.image.url="${SOURCE}"

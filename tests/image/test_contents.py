@@ -41,6 +41,17 @@ class TestImage:
         assert sorted(config["ExposedPorts"]) == ["443/tcp", "443/udp", "80/tcp", "8081/tcp"]
         assert config["StopSignal"] == "SIGQUIT"
 
+    def test_labels_of_a_build(self, engine: Engine) -> None:
+        """What a build says of its source, revision and time; what it does not say is empty, not the base image's."""
+        said = {"SOURCE": "https://git.acme.com/certfront", "REVISION": "0123abc", "CREATED": "2026-11-25T12:00:00Z"}
+        engine.build("certfront:labels", ROOT, *(f"--build-arg={name}={value}" for name, value in said.items()))
+        for image, values in (("certfront:labels", said), (IMAGE, {})):
+            done = engine.docker("image", "inspect", "--format", "{{json .Config.Labels}}", image)
+            labels = {name.rpartition(".")[2]: value for name, value in json.loads(done.stdout).items()}
+            wanted = {name.lower(): values.get(name, "") for name in said} | {"url": values.get("SOURCE", "")}
+            assert wanted.items() <= labels.items()
+            assert labels["documentation"] == ("https://git.acme.com/certfront#readme" if values else "")
+
     @pytest.mark.parametrize("program", ["pip", "pip3", "gcc", "cc", "make", "uv"])
     def test_no_tools(self, engine: Engine, program: str) -> None:
         """No compiler, no installer."""

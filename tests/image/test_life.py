@@ -181,3 +181,55 @@ def test_the_health_check_of_the_engine(lab: Lab) -> None:
     """The engine itself finds the container healthy."""
     with lab.run("--health-interval", "1s", *lab.key()) as front:
         front.until(lambda: front.state()["Health"]["Status"] == "healthy", "health")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("nginx", "-g", "daemon off;"),
+        ("sleep", "60"),
+        ("demo-certmgr", "--names", NAME, "--listen", "8443"),
+    ],
+    ids=["nginx", "sleep", "demo-certmgr"],
+)
+@pytest.mark.parametrize("init", [(), ("--init",)], ids=["", "init"])
+def test_another_command_is_healthy(lab: Lab, command: tuple[str, ...], init: tuple[str, ...]) -> None:
+    """The image's health check is about certfront: where it does not run, there is nothing to check."""
+    with lab.run(*init, "--health-interval", "1s", command=command, environment={}) as front:
+        front.until(lambda: front.state()["Health"]["Status"] == "healthy", "health")
+        assert "another command" in front.state()["Health"]["Log"][-1]["Output"]
+
+
+@pytest.mark.parametrize("init", [(), ("--init",)], ids=["", "init"])
+def test_signals_that_do_nothing(lab: Lab, init: tuple[str, ...]) -> None:
+    """In the first moments, and when it runs, with an init and without."""
+    lab.put()
+    with lab.run(*init, *lab.key()) as front:
+        for _ in range(10):
+            for signal in ("USR1", "USR2", "ALRM", "WINCH", "CONT", "HUP"):
+                front.docker("kill", "--signal", signal)
+        front.until_serves(lab.issued)
+        for signal in ("USR1", "USR2", "ALRM", "WINCH", "CONT", "PIPE"):
+            front.docker("kill", "--signal", signal)
+        assert front.served() == fingerprint(lab.issued)
+        assert front.stop()[0] == 0
+
+
+def test_memory_runs_out(lab: Lab) -> None:
+    """Whatever takes all memory, PID 1 lives on, the site is served again, and the log names the limit."""
+    lab.put()
+    eater = "data = [b'x' * (1 << 20) for _ in range(400)]"
+    with lab.run("--memory", "200m", "--memory-swap", "200m", *lab.key()) as front:
+        front.until_serves(lab.issued)
+        front.execute("/opt/certfront/bin/python", "-c", eater, check=False)
+        front.until(lambda: "the memory limit of 200 MiB" in front.log(), "the reason")
+        assert front.state()["Running"]
+        front.until(lambda: front.served() == fingerprint(lab.issued), "TLS")
+
+
+@pytest.mark.parametrize("limit", ["64:64", "256:256", "1000:1000"])
+def test_few_open_files(lab: Lab, limit: str) -> None:
+    """Limits below the 1,024 that supervisord would have are no reason not to start."""
+    lab.put()
+    with lab.run("--ulimit", f"nofile={limit}", *lab.key()) as front:
+        front.until_serves(lab.issued)
