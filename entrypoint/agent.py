@@ -39,6 +39,7 @@ from entrypoint.settings import near_misses
 log = logging.getLogger("certfront")
 
 _HEARTBEAT = 30.0  # seconds between cycles in which nothing is due: files compared, NGINX's generation looked at
+_UNWATCHED = 1.5  # seconds, more than files must be quiet for
 _SLACK = 30.0  # seconds that a cycle may take beyond its fetches before health says so
 
 
@@ -102,6 +103,7 @@ class Agent:
             self.watching.stop()
         loop = asyncio.get_running_loop()
         self.watching = self.pairs.watch(functools.partial(loop.call_soon_threadsafe, self._files_changed), self.clock)
+        loop.call_later(_UNWATCHED, self._files_changed)  # what came between reading and watching is no event
 
     def _settle(self) -> None:
         """After a cycle: follow new folders, clear up, and, once, give back what only the start needed."""

@@ -13,6 +13,7 @@ from entrypoint.core.gate import Gates
 from entrypoint.core.model import Outcome, Problem, Refused
 from entrypoint.core.plan import Plan, Usable, wanted
 from entrypoint.edges.generations import Generation
+from entrypoint.held import Held
 from entrypoint.look import Found, running
 from entrypoint.news import News
 from entrypoint.pairs import Pairs, remember
@@ -23,8 +24,8 @@ from entrypoint.stored import passwords_of
 class Attempts:
     """What came of the plans of one agent, and what of the last one runs.
 
-    ``gated`` are the pairs whose servers NGINX refused; ``commented_out`` and ``warnings`` name places in the user's
-    files. ``reloaded`` is called with the milliseconds that a reload took.
+    ``gated`` are the pairs whose servers NGINX refused or that it did not present; ``commented_out`` and ``warnings``
+    name places in the user's files. ``reloaded`` is called with the milliseconds that a reload took.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Attempts:
         self.fallbacks: Remembered[Problem] = Remembered(schedule.retry_refused)
         self.kept = True
         self.gates: Remembered[Gates] = Remembered(schedule.retry_gated)
+        self.held = Held()
         self.gated: Mapping[str, Problem] = {}
         self.commented_out: Mapping[str, str] = {}
         self.warnings: tuple[tuple[str, str], ...] = ()
@@ -49,10 +51,12 @@ class Attempts:
         for memory in (self.refusals, self.edits, self.fallbacks):
             memory.forget()
         self.gates.forget()
+        self.held.forget()
 
     def due(self) -> list[datetime]:
-        """When NGINX is to be asked again for what it refused a part of."""
-        return [self.gates.until] if self.gates.value and self.gates.until > self.clock() else []
+        """When NGINX is to be asked again for what it refused a part of, or did not present."""
+        moments = [*self.held.due(), *([self.gates.until] if self.gates.value else [])]
+        return [moment for moment in moments if moment > self.clock()]
 
     def live(self, plan: Plan) -> tuple[Plan, Generation] | None:
         """The plan, without what is known to be refused, and its generation, where that is what is live."""
@@ -113,7 +117,11 @@ class Attempts:
         return not failure
 
     def _without_refused(self, plan: Plan) -> tuple[Plan, str]:
-        """The plan without what is known to be refused, and its digest: NGINX will not learn ciphers."""
+        """The plan without what is known to be refused or not to be presented, and its digest.
+
+        Ciphers that NGINX refused once stay left out: it will not learn them.
+        """
+        plan = self.held.without(plan, self.clock())
         digest = self._digest(plan)
         known = self.gates.known(digest)
         if gates := self.gates.still(digest, self.clock()) or (known and Gates(settings=known.settings)):
@@ -125,9 +133,11 @@ class Attempts:
         slots = self.pairs.slots
         known = passwords_of(slots)
         try:
-            plan, spent = await self.rollout.apply(plan, known, cause)
+            applied, spent, failed = await self.rollout.apply(plan, known, cause)
         except Refused as error:
             return error.problem
+        self.held.add(plan, applied, failed, self.clock(), self.interval)
+        plan = applied
         if plan.gates:
             whole = replace(plan, gates=Gates()).digest
             self.gates.add(whole, plan.gates, self.clock(), self.interval)
@@ -136,7 +146,7 @@ class Attempts:
             self.news.taken_up(plan.source, live.number)
         if spent is not None:
             self.reloaded(spent)
-        remember(slots, plan, looks, self.gated)
+        remember(slots, plan, looks)
         return None
 
     def _remarks(self, current: Generation) -> tuple[tuple[str, str], ...]:
@@ -148,7 +158,10 @@ class Attempts:
     def _note(self, plan: Plan) -> None:
         """What of the user's configuration does not run, and what is said of it besides."""
         self.gated, self.commented_out = isolate.gated_pairs(plan), plan.users_commented_out()
-        self.warnings = plan.warnings()
+        self.gated = {**self.gated, **self.held.problems}
+        self.warnings = (*plan.warnings(), *self.rollout.prover.warnings)
+        for slot in self.pairs.slots:
+            slot.unproved = self.rollout.prover.details.get(slot.identity, "")
         self.news.runs(plan)
 
     def _smaller(self, plan: Plan, current: Generation | None) -> Iterator[Plan]:

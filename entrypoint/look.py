@@ -33,7 +33,7 @@ class Slot:
     """What the agent remembers of one pair.
 
     ``chain`` is the stored one; ``live`` says that the live generation has the pair, ``served`` that a server presents
-    it: NGINX may have refused the one that would.
+    it: NGINX may have refused the one that would. ``unproved`` says why no handshake proves that, where none does.
     """
 
     wanted: Wanted
@@ -50,6 +50,7 @@ class Slot:
     opened: tuple[str, bytes | None] = field(default=("", None), repr=False)  # the stored key: see `stored`
     said: tuple[object, ...] = ()
     warned: tuple[object, ...] = ()
+    unproved: str = ""
     made: tuple[Chain, Usable] | None = field(default=None, repr=False)
 
     def usable(self, chain: Chain, key_pem: bytes) -> Usable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -160,12 +160,13 @@ def due(slot: Slot, now: datetime, soon: float, longest: float) -> bool:
     return ahead <= soon or ahead > longest
 
 
-def remember(slots: Iterable[Slot], plan: Plan, looks: Mapping[str, Found], gated: Collection[str]) -> None:
-    """Note that a plan is live; ``gated`` are the pairs whose servers NGINX refused."""
+def remember(slots: Iterable[Slot], plan: Plan, looks: Mapping[str, Found]) -> None:
+    """Note that a plan is live, and proved as far as it can be."""
+    presented = {pair.identity for pair in plan.running}
     for slot in slots:
-        usable, found = plan.usable.get(slot.identity), looks.get(slot.identity)
+        usable, found = plan.included.get(slot.identity), looks.get(slot.identity)
         slot.live = usable is not None
-        slot.served = slot.live and slot.identity not in gated
+        slot.served = slot.identity in presented
         if usable:
             slot.about, slot.stored_key = usable.about, usable.key_pem
         if usable and found and found.usable is usable:
@@ -182,7 +183,8 @@ def record(slot: Slot, found: Found, failure: Problem | None, now: datetime, int
     show_served(slot)
     good = Outcome.UNCHANGED if before == slot.record.served else Outcome.INSTALLED
     failure = None if found.chain and found.chain == slot.chain and slot.served else failure
-    checked = report.checked(slot.record, found.problem or failure, good, now, slot.warnings)
+    remarks = (*slot.warnings, *([Problem(good, slot.unproved)] if slot.unproved else []))
+    checked = report.checked(slot.record, found.problem or failure, good, now, remarks)
     delay = schedule.next_check(
         interval=interval,
         failures=checked.failures,

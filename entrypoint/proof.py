@@ -4,83 +4,151 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 
 from entrypoint.core import pem
+from entrypoint.core.handshakes import At, Shown, Unproved
 from entrypoint.core.model import KeyType, Outcome, Refused
 from entrypoint.core.plan import Plan, Usable
 from entrypoint.core.wanted import Door, Wanted
 from entrypoint.edges import certmgr
 
-log = logging.getLogger("certfront")
-
-_POLL = 0.005  # seconds
-_TIMEOUT = 10.0  # seconds
-# The old certificate still shows up for up to 0.2 s after the new one was first seen: one match proves nothing.
+_POLL, _LONGEST_POLL = 0.005, 0.1  # seconds
+_TIMEOUT = 10.0  # seconds, for a door that was open before
+_QUICK = 1.0  # seconds for one answer of a door that never was; then one is enough
+# One answer proves nothing: where the old workers cannot be seen, they give some for up to 0.2 s.
 _MATCHES = 5
+_ANSWERS = 4  # of one kind in a row, none of them the wanted chain: then no handshake shows it
 _THOROUGH = 20  # pairs; when so many have shown that the old workers are gone, one match is enough for the others
 _AT_ONCE = 16  # handshakes
+_NAMES = 3  # of a certificate, for a server that names none
 
 Chain = tuple[bytes, ...]
+# None: proved; a text: failed.
+_Answer = Unproved | str | None
 
 
-async def presented(plan: Plan, pairs: Sequence[Wanted]) -> None:
-    """Each pair's chain must come back at its doors, the first pairs' several times in a row.
+class NotServed(Refused):
+    """Pairs that must be presented are not; ``failed`` says of each, by its identity, what was seen."""
 
-    Where another chain of the plan comes back for all of ten seconds, another server of the user's answers for that
-    name: that is said, and is the user's business. Raises `Refused` (not-served) for any other.
+    def __init__(self, failed: Mapping[str, str]) -> None:
+        super().__init__(Outcome.NOT_SERVED, "; ".join(dict.fromkeys(failed.values())))
+        self.failed = failed
+
+
+async def presented(plan: Plan, pairs: Sequence[Wanted], open_before: Collection[At] = ()) -> Shown:
+    """What each pair's doors present, the first pairs' several times in a row.
+
+    Where another chain of the plan comes back, another server of the user's answers for that name; where no handshake
+    is completed, none can prove it: both is said, and is the user's business. At doors that were ``open_before`` it is
+    a failure; so is, anywhere, a chain that nobody knows.
     """
     limit = asyncio.Semaphore(_AT_ONCE)
+    known = _Known(plan)
 
-    async def one(number: int, pair: Wanted) -> None:
-        usable = plan.usable[pair.identity]
-        for door in pair.doors:
-            async with limit:
-                await _at_door(door, usable, plan, _MATCHES if number < _THOROUGH else 1)
+    async def one(pair: Wanted, door: Door, enough: int) -> tuple[At, _Answer]:
+        at = pair.identity, door
+        async with limit:
+            return at, await _Asking(door, plan.usable[pair.identity], known, at in open_before).answer(enough)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for number, pair in enumerate(pairs):
-                if not pair.doors:
-                    log.info("%s: no listener over TCP whose names lead to it, so no handshake proves it", pair.title)
-                group.create_task(one(number, pair))
-    except ExceptionGroup as several:
-        raise several.exceptions[0] from None
-
-
-async def _at_door(door: Door, usable: Usable, plan: Plan, enough: int) -> None:
-    expected, kind = pem.decode(usable.chain_pem), usable.about["key_type"]
-    key_type = KeyType(kind) if kind else None
-    deadline = time.monotonic() + _TIMEOUT
-    matches = 0
-    while matches < enough:
-        seen = await _seen(door, key_type)
-        matches = matches + 1 if seen == expected else 0
-        if matches == 0:
-            if time.monotonic() > deadline:
-                _give_up(door, usable, plan, seen)
-                return
-            await asyncio.sleep(_POLL)
+    asked = [(pair, door, number) for number, pair in enumerate(pairs) for door in pair.doors]
+    answers = await asyncio.gather(
+        *(one(pair, door, _MATCHES if number < _THOROUGH else 1) for pair, door, number in asked)
+    )
+    return Shown(
+        frozenset(at for at, answer in answers if answer is None),
+        {at: answer for at, answer in answers if isinstance(answer, Unproved)},
+        {identity: answer for (identity, _), answer in answers if isinstance(answer, str)},
+    )
 
 
-async def _seen(door: Door, key_type: KeyType | None) -> Chain | str:
-    """The chain that is presented, or why there is none."""
-    try:
-        return await certmgr.fetch(
-            door.address, door.port, door.name, key_type, _TIMEOUT, proxy_protocol=door.proxy_protocol
-        )
-    except Refused as error:
-        return error.problem.detail
+class _Known:
+    """What a plan's configuration could present as well: looked up only where a door does not present its chain."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    @cached_property
+    def chains(self) -> Mapping[str, Chain]:
+        """All chains of the plan, by their pair."""
+        return {identity: pem.decode(usable.chain_pem) for identity, usable in self.plan.usable.items()}
+
+    def at(self, door: Door) -> set[Chain]:
+        """Those that are at a door, of all kinds."""
+        return {self.chains[pair.identity] for pair in self.plan.running if door in pair.doors}
+
+    @cached_property
+    def others(self) -> bool:
+        """Whether there are chains that only NGINX knows."""
+        servers = self.plan.source.configuration.servers if self.plan.source else ()
+        return any(server.off or any(pair.for_nginx_only for pair in server.pairs) for server in servers)
 
 
-def _give_up(door: Door, usable: Usable, plan: Plan, seen: Chain | str) -> None:
-    if seen not in {pem.decode(each.chain_pem) for each in plan.usable.values()}:
-        raise Refused(Outcome.NOT_SERVED, _not_served(usable.about, seen))
-    log.warning("%s port %d: another server answers for %s", door.address, door.port, door.name)
+class _Asking:
+    """One door, asked until it is clear what it presents."""
 
+    def __init__(self, door: Door, usable: Usable, known: _Known, open_before: bool) -> None:
+        self.door, self.usable, self.known, self.open_before = door, usable, known, open_before
+        self.expected = pem.decode(usable.chain_pem)
+        kind = usable.about["key_type"]
+        self.key_type = KeyType(kind) if kind else None
+        self.names = self._names()
 
-def _not_served(about: Mapping[str, object], seen: Chain | str) -> str:
-    found = seen if isinstance(seen, str) else hashlib.sha256(seen[0]).hexdigest()
-    return f"a handshake with NGINX saw {found} instead of the certificate {about['fingerprint_sha256']}"
+    def _names(self) -> list[str]:
+        """The door's own, and for a server that names none those of the certificate: NGINX may find it by them."""
+        if not self.door.any_name:
+            return [self.door.name]
+        more = [name.replace("*", "certfront") for name in self.usable.about.get("names", ())]
+        return list(dict.fromkeys([self.door.name, *more[:_NAMES]]))
+
+    async def answer(self, enough: int) -> _Answer:
+        """Ask until the chain came back ``enough`` times in a row, or until it is clear that it does not."""
+        began = time.monotonic()
+        matches = others = 0
+        while matches < enough:
+            seen = await self._seen(self.names[others % len(self.names)])
+            if seen == self.expected:
+                matches += 1  # by the same name again
+            else:
+                matches, others = 0, others + 1
+                if self._clear(others, time.monotonic() - began):
+                    return self._verdict(seen)
+                await asyncio.sleep(min(_POLL * others, _LONGEST_POLL))
+        return None
+
+    def _clear(self, others: int, spent: float) -> bool:
+        """Whether so many other answers in a row, in so many seconds, say that the chain will not come."""
+        if self.open_before:
+            return spent > _TIMEOUT
+        return others >= len(self.names) * (_ANSWERS if spent < _QUICK else 1)
+
+    async def _seen(self, name: str) -> Chain | str:
+        """The chain that is presented, or why there is none."""
+        door, timeout = self.door, _TIMEOUT if self.open_before else _QUICK
+        try:
+            return await certmgr.fetch(
+                door.address, door.port, name, self.key_type, timeout, proxy_protocol=door.proxy_protocol
+            )
+        except Refused as error:
+            return error.problem.detail
+
+    def _verdict(self, seen: Chain | str) -> _Answer:
+        fingerprint = seen if isinstance(seen, str) else hashlib.sha256(seen[0]).hexdigest()
+        failure = f"a handshake with NGINX saw {fingerprint} instead of the certificate {self._fingerprint}"
+        if self.open_before:
+            return failure
+        if isinstance(seen, str):
+            return Unproved(seen)
+        if seen in self.known.at(self.door):
+            return Unproved(f"NGINX presents its other one there, even where {self.key_type} is asked for", warn=False)
+        if seen in self.known.chains.values():
+            return Unproved(f"another server answers for {self.door.name} at {self.door}")
+        if self.known.others:
+            return Unproved(f"a server that certfront leaves alone answers for {self.door.name} at {self.door}")
+        return failure
+
+    @property
+    def _fingerprint(self) -> object:
+        return self.usable.about["fingerprint_sha256"]

@@ -6,18 +6,20 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from entrypoint import isolate, opening, proof
+from entrypoint import isolate, opening
 from entrypoint.core.model import Outcome, Refused
-from entrypoint.core.plan import Plan
+from entrypoint.core.plan import Plan, Usable, instead
 from entrypoint.edges import nginx, passwords
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.rpc import Supervisord
+from entrypoint.proof import NotServed
+from entrypoint.prover import Prover
 from entrypoint.staging import Stager
 
 T = TypeVar("T")
@@ -30,10 +32,15 @@ _CHANGING_OVER = 10  # answers within half a second: old workers give some for 0
 
 
 class Applied(NamedTuple):
-    """What runs now, and the milliseconds from the reload's signal to the proof; None where it ran already."""
+    """What runs now, and the milliseconds from the reload's signal to the proof; None where it ran already.
+
+    ``failed`` has the pairs that were not presented, by their identity, and what was seen: what ran before goes on in
+    their place.
+    """
 
     plan: Plan
     spent: float | None
+    failed: Mapping[str, str]
 
 
 class Remembered(Generic[T]):
@@ -78,25 +85,49 @@ class Rollout:
 
     def __post_init__(self) -> None:
         self.stager = Stager(self.program, self.generations)
+        self.prover = Prover(self.run_dir)
 
     async def apply(self, plan: Plan, known: Iterable[bytes], why: str) -> Applied:
-        """Make ``plan`` live, without those of the user's servers and files that NGINX refuses.
+        """Make ``plan`` live, without those of the user's servers and files that NGINX refuses, or pairs not presented.
 
         ``known`` are passwords that open the plan's keys. Raises `Refused` with what was served before being
         served again.
         """
-        before = self.generations.current()
-        plan, generation = await self._accepted(plan, known, why)
-        if before and generation.number == before.number:
-            return Applied(plan, None)
-        try:
-            self.generations.publish(generation)
-            spent = await self.prove(plan, generation, reload=True, before=before)
-        except (Refused, OSError) as error:
-            self._roll_back(before, generation, str(error))
+        before, known = self.generations.current(), tuple(known)
+        failed: dict[str, str] = {}
+        while True:
+            plan, generation = await self._accepted(plan, known, why)
+            if before and generation.number == before.number:
+                return Applied(plan, None, failed)
+            try:
+                self.generations.publish(generation)
+                spent = await self.prove(plan, generation, reload=True, before=before)
+            except (Refused, OSError) as error:
+                self._roll_back(before, generation, str(error))
+                plan = self._without_failed(plan, error, before)
+                failed |= error.failed if isinstance(error, NotServed) else {}
+                if before and before.manifest.get("digest") == plan.digest:
+                    return Applied(plan, None, failed)
+            else:
+                self.confirm(generation)
+                return Applied(plan, spent, failed)
+
+    def _without_failed(self, plan: Plan, error: Refused | OSError, before: Generation | None) -> Plan:
+        """The plan with what was presented before in place of the pairs that failed.
+
+        Raises `Refused` where one of these is what was presented before: then something else is to blame.
+        """
+        failed = error.failed if isinstance(error, NotServed) else {}
+        kept = {identity: self._kept(before, identity) for identity in failed}
+        if not failed or any(_alike(plan.usable[identity], usable) for identity, usable in kept.items()):
             raise _refused(error) from None
-        self.confirm(generation)
-        return Applied(plan, spent)
+        log.error("not served, and held back: %s", error)
+        return instead(plan, kept, failed)
+
+    def _kept(self, before: Generation | None, identity: str) -> Usable | None:
+        there = before and identity in before.manifest.get("pairs", {})
+        stored = self.generations.stored(identity) if there else None
+        return Usable(stored[1], stored[2], stored[0]) if stored else None
 
     async def _accepted(self, plan: Plan, known: Iterable[bytes], why: str) -> tuple[Plan, Generation]:
         """The plan that NGINX accepts, and its generation: it may be the live one."""
@@ -118,14 +149,15 @@ class Rollout:
         Chains that were proved with the generation ``before`` are not asked for again. Returns milliseconds.
         """
         started = time.monotonic()
+        old = self.prover.workers() if reload else None
         if reload:
             nginx.forget_refusals(self.run_dir)
             self.supervisord.reload_nginx()
-        await self._switched(plan, generation)
-        await proof.presented(plan, [pair for pair in plan.running if not _same(pair.identity, generation, before)])
+        await self._switched(plan, generation, old)
+        await self.prover.prove(plan, {pair for pair in plan.included if _same(pair, generation, before)})
         return (time.monotonic() - started) * 1000
 
-    async def _switched(self, plan: Plan, generation: Generation) -> None:
+    async def _switched(self, plan: Plan, generation: Generation, old: frozenset[int] | None) -> None:
         number, deadline = generation.number, time.monotonic() + _TIMEOUT
         while nginx.generation(self.run_dir) != number:
             if refused := nginx.refused_reload(self.run_dir):
@@ -138,6 +170,7 @@ class Rollout:
                     "NGINX's own error log, above this line, names the reason",
                 )
             await asyncio.sleep(_POLL)
+        await self.prover.old_workers_gone(old)
 
     def confirm(self, generation: Generation) -> None:
         """Remember a generation as proved."""
@@ -202,6 +235,10 @@ def _same(identity: str, generation: Generation, before: Generation | None) -> b
     """Whether a pair has the same chain in both generations, and was presented, thus proved, with the one before."""
     now, then = (each.manifest["pairs"].get(identity, {}) if each else {} for each in (generation, before))
     return bool(then) and now["chain_file"] == then["chain_file"] and bool(then.get("presented", True))
+
+
+def _alike(usable: Usable, other: Usable | None) -> bool:
+    return other is not None and (usable.chain_pem, usable.key_pem) == (other.chain_pem, other.key_pem)
 
 
 def _refused(error: Refused | OSError) -> Refused:

@@ -45,13 +45,15 @@ ALLOWED: dict[str, set[str]] = {
     "opening": {"core", "edges", "reserve"},
     "salvage": {"core", "edges", "look"},
     "proof": {"core", "edges"},
-    "rollout": {"core", "edges", "isolate", "opening", "proof", "settings", "staging"},  # the second
+    "prover": {"core", "edges", "proof"},
+    "rollout": {"core", "edges", "isolate", "opening", "proof", "prover", "settings", "staging"},  # the second
+    "held": {"core", "rollout"},
     "pairs": {"core", "edges", "editions", "look", "settings"},
     "events": set(),
     "news": {"core"},
     "editions": {"core", "edges"},
     "stored": {"core", "edges", "look", "opening"},
-    "attempts": {"core", "edges", "editions", "isolate", "look", "news", "pairs", "rollout", "stored"},
+    "attempts": {"core", "edges", "editions", "held", "isolate", "look", "news", "pairs", "rollout", "stored"},
     "agent": {
         "doubts",
         "attempts",

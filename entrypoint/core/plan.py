@@ -17,6 +17,7 @@ from entrypoint.core.copy import Copier, Copy, Pair
 from entrypoint.core.edit import without_marks
 from entrypoint.core.gate import Gates, Reasons, blocked_servers, commented_out
 from entrypoint.core.lacking import Lacking
+from entrypoint.core.model import Outcome
 from entrypoint.core.options import Settings
 from entrypoint.core.pem import is_encrypted
 from entrypoint.core.servers import Server
@@ -103,7 +104,7 @@ class Plan:
         return self.settings.key_unlock == "memory"
 
     def _encrypted(self) -> list[bytes]:
-        return [pair.key_pem for pair in self._running().values() if is_encrypted(pair.key_pem)]
+        return [pair.key_pem for pair in self.included.values() if is_encrypted(pair.key_pem)]
 
     def _unlocked_path(self, key_pem: bytes) -> str:
         return f"{self.settings.run_dir}/keys/{_hash(key_pem)}.pem"
@@ -145,7 +146,7 @@ class Plan:
         """Every file of the generation by path, chains and keys included."""
         found = {path: text.encode(errors="surrogateescape") for path, text in self.texts(number).items()}
         pairs = self._pairs
-        for identity, usable in self._running().items():
+        for identity, usable in self.included.items():
             found[pairs[identity].chain_file] = usable.chain_pem
             found[self._stored_key(pairs[identity], usable)] = usable.key_pem
         if self.source:
@@ -162,7 +163,7 @@ class Plan:
                 "chain_file": self._pairs[identity].chain_file,
                 "key_file": self._stored_key(self._pairs[identity], usable),
             }
-            for identity, usable in self._running().items()
+            for identity, usable in self.included.items()
         }
         return {
             "generation": number,
@@ -209,7 +210,9 @@ class Plan:
         found = self.wanted if same else wanted(settings, self.source, self._gone)
         return tuple(pair for pair in found if pair.identity in self.usable)
 
-    def _running(self) -> dict[str, Usable]:
+    @cached_property
+    def included(self) -> dict[str, Usable]:
+        """The pairs that the generation holds, whether a server presents them or not."""
         known = {pair.identity for pair in self.wanted}
         return {identity: usable for identity, usable in self.usable.items() if identity in known}
 
@@ -283,6 +286,17 @@ def wanted(settings: Settings, source: Source | None, without: Collection[Place]
 def identities(settings: Settings) -> tuple[str, ...]:
     """The pairs of the built-in site: one for each key file, none where no name is set."""
     return tuple(pair.identity for pair in built_in(settings))
+
+
+def instead(plan: Plan, kept: Mapping[str, Usable | None], failed: Mapping[str, str]) -> Plan:
+    """The plan with other pairs, or with none, in place of those that ``failed``, for the reasons given."""
+    usable = {**plan.usable, **kept}
+    reasons = {identity: f"{Outcome.NOT_SERVED}: {detail}" for identity, detail in failed.items()}
+    return replace(
+        plan,
+        usable={identity: each for identity, each in usable.items() if each},
+        reasons={**plan.reasons, **reasons},
+    )
 
 
 def _hash(*parts: bytes, length: int = 16) -> str:

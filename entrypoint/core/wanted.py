@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from entrypoint.core.configuration import Configuration
 from entrypoint.core.listen import Socket
@@ -21,12 +21,22 @@ _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where NGINX listens
 
 @dataclass(frozen=True)
 class Door:
-    """Where NGINX must present a certificate: an address, a port (0: a UNIX socket) and the name to ask for."""
+    """Where NGINX must present a certificate: an address, a port (0: a UNIX socket) and the name to ask for.
+
+    ``place`` is its server's, ``where`` that place for people. ``any_name`` says that the server names none that could
+    be asked for: a name of its certificate may lead to it as well.
+    """
 
     address: str
     port: int
     name: str
     proxy_protocol: bool = False
+    any_name: bool = field(default=False, compare=False)
+    place: Place | None = field(default=None, compare=False)
+    where: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.address} port {self.port}" if self.port else self.address
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,8 @@ class Wanted:
     """A pair that a server needs. Paths are absolute.
 
     ``names`` are those that a chain of CertMgr's must cover. ``certificate_file`` is where the user's own certificate
-    may be; without one CertMgr is asked for ``lookup``, which is empty where no name can be asked for.
+    may be; without one CertMgr is asked for ``lookup``, which is empty where no name can be asked for. ``closed`` has
+    the servers that no handshake can reach, by their place for people, each with the reason.
     """
 
     identity: str
@@ -45,13 +56,14 @@ class Wanted:
     password_file: str
     certificate_file: str = ""
     doors: tuple[Door, ...] = ()
+    closed: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
 
 def built_in(settings: Settings) -> tuple[Wanted, ...]:
     """One for each key file of the built-in site, none where it has no name."""
     if not settings.server_names:
         return ()
-    door = Door("127.0.0.1", settings.https_port, settings.site_name)
+    door = Door("127.0.0.1", settings.https_port, settings.site_name, where="SERVER_NAME")
     wanted = Wanted(
         "", settings.server_names[0], settings.server_names, settings.lookup, "", str(settings.key_password_file)
     )
@@ -103,6 +115,7 @@ def _wanted(server: Server, pair: Pair, prefix: str, settings: Settings, owners:
     lookup = server.lookup or _lookup(server.hosts, settings)
     title = concrete(server.hosts) or next(iter(server.hosts), "") or lookup
     password = server.password_file
+    door = _door(server, lookup, owners)
     return Wanted(
         identity=identity(pair),
         title=title or posixpath.basename(pair.certificate_file),
@@ -111,7 +124,8 @@ def _wanted(server: Server, pair: Pair, prefix: str, settings: Settings, owners:
         key_file=pair.key_file,
         password_file=full_name(password.value, prefix) if password else str(settings.key_password_file),
         certificate_file=pair.certificate_file,
-        doors=tuple(_doors(server, lookup, owners)),
+        doors=(door,) if door else (),
+        closed=() if door else ((_where(server), _why_closed(server)),),
     )
 
 
@@ -130,16 +144,42 @@ def _inside(wildcard: str) -> str:
 
 def _merged(known: Wanted, other: Wanted) -> Wanted:
     names = tuple(dict.fromkeys((*known.names, *other.names)))
-    return replace(known, names=names, lookup=known.lookup or other.lookup, doors=(*known.doors, *other.doors))
+    return replace(
+        known,
+        names=names,
+        lookup=known.lookup or other.lookup,
+        doors=(*known.doors, *other.doors),
+        closed=(*known.closed, *other.closed),
+    )
 
 
-def _doors(server: Server, lookup: str, owners: Owners) -> Iterator[Door]:
+def _door(server: Server, lookup: str, owners: Owners) -> Door | None:
     """One listener is enough, as all load the same pair; QUIC needs another client, and is left out."""
     for listener in server.listeners:
         for name in _own_names(server, lookup) if listener.tls and not listener.udp else ():
             if owners.get((server.context, listener.socket, name), server.place) == server.place:
-                yield Door(_ANY.get(listener.address, listener.address), listener.port, name, listener.proxy_protocol)
-                return
+                return Door(
+                    _ANY.get(listener.address, listener.address),
+                    listener.port,
+                    name,
+                    listener.proxy_protocol,
+                    any_name=not server.hosts,
+                    place=server.place,
+                    where=_where(server),
+                )
+    return None
+
+
+def _where(server: Server) -> str:
+    return f"{server.block.file}:{server.block.directive.line}"
+
+
+def _why_closed(server: Server) -> str:
+    if not any(listener.tls for listener in server.listeners):
+        return "STARTTLS begins in the clear"
+    if all(listener.udp for listener in server.listeners if listener.tls):
+        return "it listens for TLS over QUIC alone"
+    return "on its sockets other servers answer for its names"
 
 
 def _own_names(server: Server, lookup: str) -> Iterator[str]:

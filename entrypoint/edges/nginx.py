@@ -167,6 +167,27 @@ def refused_reload(run_dir: Path) -> str:
     return nginx_log.refused_reload(nginx_log.lines(output.decode(errors="replace")))
 
 
+def accepting_workers(pid_file: Path) -> frozenset[int]:
+    """The workers that take connections: after a reload the old ones say in their title that they have stopped.
+
+    Empty where the machine does not show them, see proc(5).
+    """
+    try:
+        master = int(pid_file.read_text())
+        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    except (OSError, ValueError):
+        return frozenset()
+    return frozenset(int(child) for child in children if _accepts(child))
+
+
+def _accepts(pid: str) -> bool:
+    try:
+        title = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"worker process" in title and b"shutting down" not in title
+
+
 def running_since(pid_file: Path) -> datetime | None:
     """When NGINX was started: it writes its pid file then, and removes it at its end."""
     try:

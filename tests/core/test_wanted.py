@@ -83,3 +83,18 @@ def test_whom_certmgr_is_asked_for(
     chosen = rig.settings(tmp_path, CERTMGR_LOOKUP=lookup or None)
     (pair,) = of_servers(_read(("443 ssl", names)), chosen)
     assert (pair.lookup, pair.title, pair.names) == (asked, title, covers)
+
+
+def test_why_there_is_no_door(tmp_path: Path) -> None:
+    """QUIC alone, STARTTLS, and names that other servers bear: each server is named by its place, with the reason."""
+    pairs = [PAIR.format(pair=n) for n in range(4)]
+    http = f"server {{ listen 443 ssl; server_name a.io; {pairs[0]} }}\n server {{ listen 443 quic; {pairs[1]} }}\n"
+    http += f"server {{ listen 443 ssl; server_name a.io; {pairs[2]} }}"
+    mail = f"mail {{ server {{ listen 25; starttls on; {pairs[3]} }} }}"
+    configuration = read("/r", {"/r": parse(f"http {{ {http} }}\n{mail}")}, {})
+    assert [pair.closed for pair in of_servers(configuration, rig.settings(tmp_path))] == [
+        (),
+        (("/r:2", "it listens for TLS over QUIC alone"),),
+        (("/r:3", "on its sockets other servers answer for its names"),),
+        (("/r:4", "STARTTLS begins in the clear"),),
+    ]

@@ -1,0 +1,84 @@
+"""What of the plan that runs is proved, asked again where it may have changed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from entrypoint import proof
+from entrypoint.core.handshakes import At, Edited, Shown
+from entrypoint.core.plan import Plan
+from entrypoint.edges import nginx
+
+log = logging.getLogger("certfront")
+
+_POLL = 0.005  # seconds
+_TIMEOUT = 10.0  # seconds for old workers to go
+_UNSEEN = 0.5  # seconds for old workers to go, on a machine that does not show them
+
+
+@dataclass
+class Prover:
+    """``plan`` is what runs, as far as this process has proved it, ``shown`` what handshakes have said of it.
+
+    ``warnings`` are the servers whose pair no handshake proves: where each is, and why. ``details`` has, by its
+    identity, why a pair is proved nowhere.
+    """
+
+    run_dir: Path
+    plan: Plan | None = None
+    shown: Shown = field(default_factory=Shown)
+    warnings: tuple[tuple[str, str], ...] = ()
+    details: Mapping[str, str] = field(default_factory=dict)
+
+    async def prove(self, plan: Plan, unchanged: Collection[str]) -> None:
+        """Ask for the plan's chains at their doors, once NGINX has switched to it.
+
+        Pairs that are ``unchanged``, by their identity, are asked for again only where something else changed as well.
+        Raises `proof.NotServed`.
+        """
+        renewal = self._same_servers(plan)
+        pairs = [pair for pair in plan.running if not renewal or pair.identity not in unchanged]
+        asked = await proof.presented(plan, pairs, self._open_before(plan))
+        if asked.failed:
+            raise proof.NotServed(asked.failed)
+        self.plan, self.shown = plan, self.shown.with_more(asked, plan.running)
+        self._say()
+
+    def _same_servers(self, plan: Plan) -> bool:
+        """Whether the same servers run as before: then only chains are new."""
+        before = self.plan
+        return bool(
+            before
+            and plan.source is before.source
+            and plan.gates == before.gates
+            and plan.usable.keys() == before.usable.keys()
+        )
+
+    def _open_before(self, plan: Plan) -> set[At]:
+        edited = Edited(self.plan.source if self.plan else None, plan.source)
+        return {(identity, door) for identity, door in self.shown.proved if not edited.concerns(door.place)}
+
+    def _say(self) -> None:
+        pairs = self.plan.running if self.plan else ()
+        known, self.warnings = self.warnings, tuple(self.shown.warnings(pairs))
+        self.details = {pair.identity: detail for pair in pairs if (detail := self.shown.detail(pair))}
+        for where, why in self.warnings:
+            if (where, why) not in known:
+                log.warning("%s: %s", where, why)
+
+    async def old_workers_gone(self, old: frozenset[int] | None) -> None:
+        """Wait until the ``old`` workers take no connections; None where NGINX was not asked to reload."""
+        deadline = time.monotonic() + _TIMEOUT
+        if old is not None and not old:
+            await asyncio.sleep(_UNSEEN)
+        while old and old & self.workers() and time.monotonic() < deadline:
+            await asyncio.sleep(_POLL)
+
+    def workers(self) -> frozenset[int]:
+        """NGINX's workers that take connections now."""
+        return nginx.accepting_workers(self.run_dir / "nginx.pid")
