@@ -70,7 +70,7 @@ class Agent:
         self.attempts = Attempts(self.rollout, self.pairs, clock, self._reloaded)
         self.asked_at: datetime | None = None
         self.watching: watch.Watch | None = None
-        self.rejected: Problem | None = self.pairs.problem
+        self.failure = self.rejected = self.pairs.problem
         self.settled = False
 
     @property
@@ -151,8 +151,8 @@ class Agent:
         looks = {slot.identity: stored.kept_by(slot, result) for slot, result in zip(chosen, found, strict=True)}
         plan = self._plan(looks)
         failure = await self._rolled_out(plan, looks, why(requests))
-        of_all = failure and failure.outcome in (Outcome.CONFIG_REJECTED, Outcome.RELOAD_FAILED)
-        failure = self.pairs.problem or failure
+        of_all = failure and failure.outcome in (Outcome.CONFIG_REJECTED, Outcome.RELOAD_FAILED, Outcome.NOT_SERVED)
+        self.failure = failure = self.pairs.problem or failure
         self.rejected = self.pairs.problem or (failure if of_all else None)
         self.attempts.news.whole(self.rejected, said=self.pairs.problem is not None)
         for slot in chosen:
@@ -191,12 +191,16 @@ class Agent:
             return
         self.asked_at = self.clock()
         answered = nginx.generation(self.settings.run_dir)
-        if answered not in (None, current.number) and await self._other_runs(current):
+        other = answered not in (None, current.number) and await self._other_runs(current)
+        if other:
             log.warning("NGINX runs generation %s instead of %s: reloading", answered, current.number)
-            try:
-                await self.rollout.prove(plan, current, reload=True)
-            except Refused as error:
-                log.error("%s", error)
+        if answered is None or (self.rollout.prover.running is not None and not other):
+            return
+        try:
+            await self.rollout.prove(plan, current, reload=other)
+            self.attempts.proved(plan)
+        except Refused as error:
+            log.error("%s", error)
 
     async def _other_runs(self, current: Generation) -> bool:
         return await other_generation_runs(self.settings.run_dir, current.number)
@@ -206,9 +210,15 @@ class Agent:
 
     async def _converge(self) -> None:
         """Prove what the start or a killed agent left as current; fall back to what was proved before."""
-        current = self.generations.current()
-        if current is None:
-            return
+        tried = None
+        while (current := self.generations.current()) and current.number != tried:
+            if await self._proved(current):
+                return
+            tried = current.number
+            self.pairs.restore()
+        self.pairs.doubt()
+
+    async def _proved(self, current: Generation) -> bool:
         usable = {slot.identity: kept for slot in self.slots if (kept := running(slot))}
         gates = Gates.from_json(current.manifest.get("gates", {}))
         ran = editions.last(self.generations, self.pairs.source) or self.pairs.source
@@ -216,10 +226,11 @@ class Agent:
         try:
             await self.rollout.prove(plan, current, reload=await self._other_runs(current))
             self.rollout.confirm(current)
+            return True
         except (Refused, OSError) as error:
             log.error("generation %d is not served as it should be: %s", current.number, error)
             self.rollout.fall_back(current, str(error))
-            self.pairs.restore()
+            return False
 
     def _status(self, slots: Iterable[Slot]) -> dict[str, Any]:
         current = self.generations.current()
@@ -239,6 +250,14 @@ class Agent:
             problem=self.rejected,
         )
 
+    def _not_running(self) -> str:
+        """Why nothing of the user's configuration runs, where that is so."""
+        current = self.generations.current()
+        if (current and current.manifest.get("source")) or not (self.pairs.source or self.pairs.problem):
+            return ""
+        reason = self.failure.detail if self.failure else "it has not been taken up yet"
+        return f"NGINX_CONF: nothing of {self.settings.nginx_conf} runs: {reason}"
+
     def _publish(self) -> None:
         now = self.clock().timestamp()
         since = nginx.running_since(self.settings.run_dir / "nginx.pid")
@@ -248,7 +267,8 @@ class Agent:
         try:
             self.files.alive(now, now + horizon)
             self.files.status(self._status(self.slots))
-            self.files.readiness(report.not_ready((slot.record for slot in self.slots), self.doubts.not_ready))
+            besides = "\n".join(filter(None, [self.doubts.not_ready, self._not_running()]))
+            self.files.readiness(report.not_ready((slot.record for slot in self.slots), besides))
         except OSError as error:
             log.error("CERTFRONT_RUN_DIR: the status cannot be written: %s", error)
 

@@ -155,6 +155,11 @@ class Attempts:
             self._remarked = current.number, self.generations.remarks(current)
         return self._remarked[1]
 
+    def proved(self, plan: Plan) -> None:
+        """What ran before this process did is proved."""
+        self._note(plan)
+        remember(self.pairs.slots, plan, {})
+
     def _note(self, plan: Plan) -> None:
         """What of the user's configuration does not run, and what is said of it besides."""
         self.gated, self.commented_out = isolate.gated_pairs(plan), plan.users_commented_out()

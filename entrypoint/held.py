@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from entrypoint.core import schedule
 from entrypoint.core.model import Outcome, Problem
-from entrypoint.core.plan import Plan, Usable, instead
+from entrypoint.core.plan import Plan, Usable
+from entrypoint.core.variants import instead
 from entrypoint.rollout import Remembered
 
 

@@ -53,6 +53,12 @@ class Pairs:
         self.slots = []
         self._adopt()
 
+    def doubt(self) -> None:
+        """Nothing is proved to be served."""
+        for slot in self.slots:
+            slot.served = False
+            show_served(slot)
+
     def refresh(self) -> bool:
         """Read the user's configuration again if it changed, and the files' contents; whether anything did."""
         return any([self._configuration_changed(), self._contents_changed()])

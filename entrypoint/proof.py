@@ -17,7 +17,7 @@ from entrypoint.edges import certmgr
 
 _POLL, _LONGEST_POLL = 0.005, 0.1  # seconds
 _TIMEOUT = 10.0  # seconds, for a door that was open before
-_QUICK = 1.0  # seconds for one answer of a door that never was; then one is enough
+_QUICK = 1.0  # seconds for one answer of a door that never was; where they take that long, two are enough
 # One answer proves nothing: where the old workers cannot be seen, they give some for up to 0.2 s.
 _MATCHES = 5
 _ANSWERS = 4  # of one kind in a row, none of them the wanted chain: then no handshake shows it
@@ -122,7 +122,7 @@ class _Asking:
         """Whether so many other answers in a row, in so many seconds, say that the chain will not come."""
         if self.open_before:
             return spent > _TIMEOUT
-        return others >= len(self.names) * (_ANSWERS if spent < _QUICK else 1)
+        return others >= len(self.names) * (_ANSWERS if spent < 2 * _QUICK else 1)
 
     async def _seen(self, name: str) -> Chain | str:
         """The chain that is presented, or why there is none."""

@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from entrypoint import proof
+from entrypoint.core.configuration import Source
+from entrypoint.core.gate import Gates
 from entrypoint.core.handshakes import At, Edited, Shown
 from entrypoint.core.plan import Plan
+from entrypoint.core.wanted import Wanted
 from entrypoint.edges import nginx
 
 log = logging.getLogger("certfront")
@@ -23,14 +26,17 @@ _UNSEEN = 0.5  # seconds for old workers to go, on a machine that does not show 
 
 @dataclass
 class Prover:
-    """``plan`` is what runs, as far as this process has proved it, ``shown`` what handshakes have said of it.
+    """What runs, and what handshakes have said of it.
 
-    ``warnings`` are the servers whose pair no handshake proves: where each is, and why. ``details`` has, by its
-    identity, why a pair is proved nowhere.
+    ``running`` are its pairs, None until this process has proved it; ``source`` is the user's configuration, and
+    ``gates`` what NGINX refuses of that. ``warnings`` are the servers whose pair no handshake proves: where each is,
+    and why. ``details`` has, by its identity, why a pair is proved nowhere.
     """
 
     run_dir: Path
-    plan: Plan | None = None
+    running: tuple[Wanted, ...] | None = None
+    source: Source | None = None
+    gates: Gates = field(default_factory=Gates)
     shown: Shown = field(default_factory=Shown)
     warnings: tuple[tuple[str, str], ...] = ()
     details: Mapping[str, str] = field(default_factory=dict)
@@ -46,25 +52,19 @@ class Prover:
         asked = await proof.presented(plan, pairs, self._open_before(plan))
         if asked.failed:
             raise proof.NotServed(asked.failed)
-        self.plan, self.shown = plan, self.shown.with_more(asked, plan.running)
-        self._say()
+        self.running, self.source, self.gates = plan.running, plan.source, plan.gates
+        self.shown = self.shown.with_more(asked, plan.running)
+        self._say(plan.running)
 
     def _same_servers(self, plan: Plan) -> bool:
         """Whether the same servers run as before: then only chains are new."""
-        before = self.plan
-        return bool(
-            before
-            and plan.source is before.source
-            and plan.gates == before.gates
-            and plan.usable.keys() == before.usable.keys()
-        )
+        return plan.source is self.source and plan.gates == self.gates and plan.running == self.running
 
     def _open_before(self, plan: Plan) -> set[At]:
-        edited = Edited(self.plan.source if self.plan else None, plan.source)
+        edited = Edited(self.source, plan.source)
         return {(identity, door) for identity, door in self.shown.proved if not edited.concerns(door.place)}
 
-    def _say(self) -> None:
-        pairs = self.plan.running if self.plan else ()
+    def _say(self, pairs: tuple[Wanted, ...]) -> None:
         known, self.warnings = self.warnings, tuple(self.shown.warnings(pairs))
         self.details = {pair.identity: detail for pair in pairs if (detail := self.shown.detail(pair))}
         for where, why in self.warnings:

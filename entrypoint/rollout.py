@@ -14,7 +14,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 from entrypoint import isolate, opening
 from entrypoint.core.model import Outcome, Refused
-from entrypoint.core.plan import Plan, Usable, instead
+from entrypoint.core.plan import Plan, Usable
+from entrypoint.core.variants import instead, made_bare, on_single_addresses
 from entrypoint.edges import nginx, passwords
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.rpc import Supervisord
@@ -100,6 +101,8 @@ class Rollout:
             if before and generation.number == before.number:
                 return Applied(plan, None, failed)
             try:
+                if before and not before.manifest.get("source") and on_single_addresses(plan):
+                    await self._close_sockets(plan, why)
                 self.generations.publish(generation)
                 spent = await self.prove(plan, generation, reload=True, before=before)
             except (Refused, OSError) as error:
@@ -111,6 +114,14 @@ class Rollout:
             else:
                 self.confirm(generation)
                 return Applied(plan, spent, failed)
+
+    async def _close_sockets(self, plan: Plan, why: str) -> None:
+        """Run nothing of the built-in site for a moment: NGINX opens no address while one on all of them is open."""
+        bare, generation = await self._accepted(made_bare(plan), (), why)
+        self.generations.publish(generation)
+        old = self.prover.workers()
+        self._reload()
+        await self._switched(bare, generation, old)
 
     def _without_failed(self, plan: Plan, error: Refused | OSError, before: Generation | None) -> Plan:
         """The plan with what was presented before in place of the pairs that failed.
@@ -151,11 +162,14 @@ class Rollout:
         started = time.monotonic()
         old = self.prover.workers() if reload else None
         if reload:
-            nginx.forget_refusals(self.run_dir)
-            self.supervisord.reload_nginx()
+            self._reload()
         await self._switched(plan, generation, old)
         await self.prover.prove(plan, {pair for pair in plan.included if _same(pair, generation, before)})
         return (time.monotonic() - started) * 1000
+
+    def _reload(self) -> None:
+        nginx.forget_refusals(self.run_dir)
+        self.supervisord.reload_nginx()
 
     async def _switched(self, plan: Plan, generation: Generation, old: frozenset[int] | None) -> None:
         number, deadline = generation.number, time.monotonic() + _TIMEOUT

@@ -16,6 +16,7 @@ _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 # What one server says of a socket holds for all servers on it.
 _SHARED = frozenset({"http2", "proxy_protocol", "ssl"})
 _SSL = frozenset({"ssl"})
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - NGINX listens on all addresses there, not we
 
 Socket = tuple[str, str, int]
 

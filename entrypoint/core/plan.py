@@ -17,7 +17,6 @@ from entrypoint.core.copy import Copier, Copy, Pair
 from entrypoint.core.edit import without_marks
 from entrypoint.core.gate import Gates, Reasons, blocked_servers, commented_out
 from entrypoint.core.lacking import Lacking
-from entrypoint.core.model import Outcome
 from entrypoint.core.options import Settings
 from entrypoint.core.pem import is_encrypted
 from entrypoint.core.servers import Server
@@ -56,7 +55,7 @@ class Plan:
     """What should run: the built-in site, and the user's configuration, if there is one, but for what is gated.
 
     ``when`` it was made (RFC 3339) is written above what is commented out. ``remarks`` are NGINX's warnings about it,
-    each with its place in the user's files.
+    each with its place in the user's files. A ``bare`` one has certfront's own server and no other.
     """
 
     settings: Settings
@@ -68,6 +67,7 @@ class Plan:
     gates: Gates = field(default_factory=Gates)
     when: str = ""
     remarks: tuple[tuple[str, str], ...] = ()
+    bare: bool = False
 
     @cached_property
     def wanted(self) -> tuple[Wanted, ...]:
@@ -113,7 +113,8 @@ class Plan:
         """The configuration's files by path."""
         own = tuple(self._pairs[pair.identity] for pair in built_in(self.settings))
         site = Site(self.settings, self.facts, self.templates, own, self._blocked, self.lacking.site_names)
-        return {**site.files(number, self.when, self._around), **(self._copy.texts if self._copy else {})}
+        files = {**site.files(number, self.when, self._around), **(self._copy.texts if self._copy else {})}
+        return {**files, "site.conf": ""} if self.bare else files
 
     def origin(self, path: str, line: int) -> tuple[str, int] | None:
         """The user's file and line that a line of the generation's file at ``path`` comes from."""
@@ -286,17 +287,6 @@ def wanted(settings: Settings, source: Source | None, without: Collection[Place]
 def identities(settings: Settings) -> tuple[str, ...]:
     """The pairs of the built-in site: one for each key file, none where no name is set."""
     return tuple(pair.identity for pair in built_in(settings))
-
-
-def instead(plan: Plan, kept: Mapping[str, Usable | None], failed: Mapping[str, str]) -> Plan:
-    """The plan with other pairs, or with none, in place of those that ``failed``, for the reasons given."""
-    usable = {**plan.usable, **kept}
-    reasons = {identity: f"{Outcome.NOT_SERVED}: {detail}" for identity, detail in failed.items()}
-    return replace(
-        plan,
-        usable={identity: each for identity, each in usable.items() if each},
-        reasons={**plan.reasons, **reasons},
-    )
 
 
 def _hash(*parts: bytes, length: int = 16) -> str:

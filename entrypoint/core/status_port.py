@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from entrypoint.core.configuration import Configuration
-from entrypoint.core.listen import Listener
+from entrypoint.core.listen import EVERYWHERE, Listener
 from entrypoint.core.servers import Server
 from entrypoint.core.tree import Fault
 
-_ALL = ("0.0.0.0", "::")  # noqa: S104 - NGINX listens there
 _WAY_OUT = "set STATUS_PORT to a port that nothing else uses"
 _AWAY = "certfront's status and probes are not there (`certfront health` works all the same)"
 
@@ -34,7 +33,7 @@ def _said(listener: Listener, port: int, *, away: bool) -> str:
     here = f"listens on port {port}, which is STATUS_PORT"
     if away:
         return f"{here}: {_AWAY}"
-    if listener.default_server or listener.address not in _ALL:
+    if listener.default_server or listener.address not in EVERYWHERE:
         return f"{here}, and is the one that answers: {_AWAY}"
     return f"{here}: requests for its names reach it, all others certfront's status"
 
@@ -44,4 +43,4 @@ def _there(configuration: Configuration, port: int) -> Iterator[tuple[Server, Li
     for server in configuration.servers:
         found = [each for each in server.listeners if each.port == port and not each.unix and not each.udp]
         if found:
-            yield server, max(found, key=lambda each: (each.default_server, each.address not in _ALL))
+            yield server, max(found, key=lambda each: (each.default_server, each.address not in EVERYWHERE))
