@@ -88,17 +88,17 @@ class Attempts:
         return failure
 
     def _last(self, plan: Plan) -> Plan | None:
-        """The plan with the user's configuration as it ran last; None where that is the same, or not known."""
+        """The plan with as much of the user's configuration as ran last; None where that is the same, or not known."""
         current = self.generations.current()
         source = editions.last(self.generations, plan.source)
-        if not current or not source or source is plan.source:
+        gates = Gates.from_json(current.manifest.get("gates", {}) if current else {})
+        if not source or (source is plan.source and gates == plan.gates):
             return None
         usable = {}
         for identity in (pair.identity for pair in wanted(plan.settings, source)):
             stored = None if identity in plan.usable else self.generations.stored(identity)
             if found := plan.usable.get(identity) or (Usable(stored[1], stored[2], stored[0]) if stored else None):
                 usable[identity] = found
-        gates = Gates.from_json(current.manifest.get("gates", {}))
         return replace(plan, source=source, usable=usable, gates=gates)
 
     async def _goes_on(self, last: Plan, looks: Mapping[str, Found], cause: str) -> bool:

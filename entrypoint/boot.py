@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from entrypoint import folders, machine, opening, reserve, salvage, signals
+from entrypoint import folders, isolate, machine, opening, reserve, salvage, signals
 from entrypoint.core import report
 from entrypoint.core.configuration import Source
 from entrypoint.core.gate import Gates
@@ -111,6 +111,8 @@ def _still_accepted(plan: Plan, last: Generation, program: str) -> bool:
     try:
         opening.provide_missing(plan)
         nginx.test(program, last.config, plan.settings.run_dir)
+        if taken := _taken(plan):
+            raise Refused(Outcome.CONFIG_REJECTED, taken)
     except (Refused, OSError) as error:
         # What is wrong with a key is said in plain words when the plan is built again.
         level = logging.DEBUG if opening.is_about_a_key(error) else logging.ERROR
@@ -171,9 +173,16 @@ def _why_pending(pair: Wanted, settings: Settings) -> str:
 
 def _accepted(plan: Plan, program: str, generations: Generations, why: str) -> Generation:
     """Build the plan, without those of the user's servers and files that NGINX refuses."""
-    _, generation = Stager(program, generations, _PATIENCE, _LONGEST).accepted(plan, why, opening.provide_missing)
+    stager = Stager(program, generations, _PATIENCE, _LONGEST, taken=_taken)
+    _, generation = stager.accepted(plan, why, opening.provide_missing)
     generations.publish(generation)
     return generation
+
+
+def _taken(plan: Plan) -> str:
+    """NGINX does not start where another program has one of its sockets: the user's servers on that wait instead."""
+    found = (nginx.taken(*each) for each in sorted(isolate.sockets(plan)) if each[0] != "unix")
+    return next(filter(None, found), "")
 
 
 def _last_resort(generations: Generations, program: str, run_dir: Path, error: Refused | OSError) -> Generation:

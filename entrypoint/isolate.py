@@ -10,6 +10,7 @@ from pathlib import Path
 from entrypoint.core.ciphers import refused_profile
 from entrypoint.core.configuration import Source
 from entrypoint.core.gate import blocked_servers
+from entrypoint.core.listen import Socket
 from entrypoint.core.model import Outcome, Problem, Refused
 from entrypoint.core.paths import folder, full_name, path_word
 from entrypoint.core.plan import Plan
@@ -183,6 +184,15 @@ def _listening(servers: Iterable[Server], address: str, port: int) -> Iterator[t
     exactly = [each for each in found if each[1] == address]
     for server, _ in exactly or (found if port else ()):
         yield _line(server)
+
+
+def sockets(plan: Plan) -> frozenset[Socket]:
+    """Those that the user's servers listen on, but for what NGINX refused."""
+    if not plan.source:
+        return frozenset()
+    gone = blocked_servers(plan.source, {}, plan.gates)
+    servers = [server for server in plan.source.configuration.servers if server.place not in gone]
+    return frozenset(listener.socket for server in servers for listener in server.listeners)
 
 
 def gated_pairs(plan: Plan) -> dict[str, Problem]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from entrypoint import blame, isolate, opening
-from entrypoint.core.model import Refused
+from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.plan import Plan
 from entrypoint.edges import nginx
 from entrypoint.edges.generations import Generation, Generations
@@ -22,8 +22,9 @@ Provide = Callable[[Plan], None]
 class Stager:
     """Stages the generations of one state folder. ``provide`` puts in place what NGINX needs to open a plan's keys.
 
-    ``patience``: seconds for which NGINX is asked about each part by itself; then what looks like one that it refused
-    goes with it. ``longest``: seconds until the search is given up.
+    ``taken`` says what of a plan NGINX will not find free when it starts. ``patience``: seconds for which NGINX is
+    asked about each part by itself; then what looks like one that it refused goes with it. ``longest``: seconds until
+    the search is given up.
     """
 
     program: str
@@ -31,6 +32,7 @@ class Stager:
     patience: float = 12.0
     longest: float = 120.0
     complaints: frozenset[str] = frozenset()
+    taken: Callable[[Plan], str] = lambda _: ""
 
     def accepted(
         self, plan: Plan, why: str, provide: Provide, live: Generation | None = None
@@ -100,6 +102,8 @@ class Stager:
         generation = self.generations.stage(number, plan.files(number), plan.manifest(number, why), carried, sync=sync)
         try:
             warnings = nginx.test(self.program, generation.config, plan.settings.run_dir)
+            if taken := self.taken(plan):
+                raise Refused(Outcome.CONFIG_REJECTED, taken)
         except Refused as error:
             self.refuse(generation, isolate.translated(plan, generation.path, str(error)))
             if isinstance(error, nginx.Untested):

@@ -74,6 +74,7 @@ ALLOWED: dict[str, set[str]] = {
     "boot": {
         "core",
         "edges",
+        "isolate",
         "folders",
         "log",
         "machine",

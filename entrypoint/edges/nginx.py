@@ -106,6 +106,23 @@ def _hint(message: str) -> str:
     return ""
 
 
+def taken(kind: str, address: str, port: int) -> str:
+    """What NGINX will complain of when it starts where another program has a socket; its test passes over that."""
+    udp, family = kind == "udp", socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, not udp)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind((address, port))
+            if not udp:
+                probe.listen()
+    except OSError as error:  # all other errors NGINX says itself
+        shown = f"[{address}]" if ":" in address else address
+        return f"bind() to {shown}:{port} failed ({error.strerror})" if error.errno == errno.EADDRINUSE else ""
+    return ""
+
+
 def port_taken(port: int) -> bool:
     """Whether another program listens on a port, on any address; NGINX's own test of a configuration says nothing."""
     try:

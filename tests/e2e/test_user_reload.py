@@ -74,6 +74,29 @@ def test_a_change_that_a_reload_refuses(user: User, taken: int, kind: str) -> No
     user.tested()
 
 
+def test_a_port_that_is_taken_from_the_start(user: User) -> None:
+    """The server that needs it waits, also through a restart; the others run and are renewed; later it comes in."""
+    user.give(user.site(NAME), NAME)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        user.put_file("conf.d/new.conf", "server {{ listen 127.0.0.1:{port}; return 204; }}\n", port=port)
+        for _ in range(2):
+            user.start()
+            user.until(lambda: user.entry(NAME).get("state") == "serving", "the proof")
+            user.until(lambda: "bind() to 127.0.0.1:" in user.commented_out().get("new.conf:1", ""), "the reason")
+            user.until(lambda: "bind() to 127.0.0.1:" in user.report()["configuration"]["problem"], "the problem")
+            assert user.plain()
+            _renewed(user)
+            user.kill()
+        user.start()
+        user.until(user.plain, "the plain server")
+    user.until(lambda: user.entry(NAME).get("state") == "serving", "the proof")
+    user.check()
+    user.until(lambda: user.http("/", port)[0] == 204, "the server that waited")
+    user.until(lambda: user.report()["configuration"]["problem"] == "", "no problem")
+    assert user.commented_out() == {}
+
+
 def _renewed(user: User) -> None:
     issued = user.authority.issue(NAME, key=cached_key(KeyType.ECDSA, NAME))
     user.give(issued, NAME)
