@@ -90,7 +90,7 @@ def _own_pairs(plan: Plan) -> dict[str, Usable]:
         if pair.certificate_file:
             with suppress(OSError):
                 chain, key = (files.read(path) for path in (pair.certificate_file, pair.key_file))
-                found[pair.identity] = Usable(chain, key, {})
+                found[pair.identity] = Usable(chain, key, {"source": "file"})
     return found
 
 
