@@ -10,7 +10,7 @@ from _socket import AF_UNIX, SOCK_STREAM, socket
 
 _TIMEOUT = 3.0  # seconds; the image's HEALTHCHECK has five
 _OPTIONS = {"--ready", "--image"}
-_TRACES = ("status", "supervisord.conf", "nginx.pid")  # of a certfront that has begun, in its run folder
+_TRACES = ("status", "supervisord.conf")  # of a certfront that has begun, in its run folder
 
 
 def quick(arguments: list[str]) -> int | None:

@@ -91,7 +91,7 @@ def test_other_answers(server: Server, answer: bytes) -> None:
     assert health.quick(["--bogus"]) is None
 
 
-@pytest.mark.parametrize("trace", ["status", "supervisord.conf", "nginx.pid", ""])
+@pytest.mark.parametrize("trace", ["status", "supervisord.conf", ""])
 def test_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trace: str) -> None:
     """Where certfront has begun that is unhealthy, for the image too; where it never did, nothing is checked."""
     monkeypatch.setenv("CERTFRONT_RUN_DIR", str(tmp_path))
@@ -139,5 +139,5 @@ print(status, sorted(set(sys.modules) - before))
 """
     done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True)
     modules = set(done.stdout.splitlines()[1].removeprefix("0 ").strip("[]").replace("'", "").split(", "))
-    own = {"entrypoint", "entrypoint.launch", "entrypoint.health", "__future__", "_socket"}
+    own = {"entrypoint", "entrypoint.launch", "entrypoint.health", "__future__", "_socket", "resource"}
     assert modules - own <= {"os", "stat", "_stat", "posixpath", "genericpath", "os.path", "_collections_abc"}

@@ -64,7 +64,7 @@ def test_single_files_are_followed_at_once(lab: Lab) -> None:
     lab.put()
     with lab.run(*lab.key(), environment=lab.environment(CERTMGR_CHECK_INTERVAL="3600")) as front:
         front.until_serves(lab.issued)
-        front.until_outcome("unchanged")
+        front.until_outcome("installed")
         (lab.folder / "ssl_pw.txt").chmod(0o600)
         (lab.folder / "ssl_pw.txt").write_bytes(b"another\n")
         assert front.until(lambda: front.certificate().get("outcome") == "wrong-password", "the outcome") < 10
