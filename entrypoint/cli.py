@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from entrypoint import __version__, values
 from entrypoint.core.model import KeyType, Refused
 from entrypoint.core.options import Endpoint, Settings
-from entrypoint.core.shown import shown
+from entrypoint.core.shown import all_shown, shown
 from entrypoint.settings import SettingsError, from_environment
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _status(arguments: argparse.Namespace) -> int:
     if found is None:
         hint = "is `certfront run` running with the same CERTFRONT_RUN_DIR?"
         return _fail(f"there is no status in {settings.run_dir}", [hint], 1)
-    print(json.dumps(found, indent=1, ensure_ascii=False) if arguments.json else overview(found))
+    print(json.dumps(all_shown(found), indent=1, ensure_ascii=False) if arguments.json else overview(found))
     return 0
 
 

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
 
 from entrypoint.core.shown import shown
 
+_LINE_END = re.compile("\n(?! )")
+
 
 class _Text(logging.Formatter):
+    """A line that begins with a time begins a record: the others of a message are indented, whoever wrote them."""
+
     converter = staticmethod(time.gmtime)
 
     def __init__(self) -> None:
         super().__init__("%(asctime)sZ %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        return _LINE_END.sub("\n  ", super().formatMessage(record))
 
 
 class _Json(logging.Formatter):
@@ -33,7 +41,7 @@ class _Json(logging.Formatter):
 
 
 def _shown(record: logging.LogRecord) -> bool:
-    """Neither UTF-8 nor JSON can hold what is not UTF-8 in the name of a file, or in a part of it."""
+    """Neither UTF-8 nor JSON can hold what is not UTF-8 in the name of a file; a terminal obeys escape sequences."""
     record.msg, record.args = shown(record.getMessage()), None
     return True
 

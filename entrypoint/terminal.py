@@ -6,12 +6,15 @@ import os
 import sys
 from typing import Any
 
+from entrypoint.core.shown import all_shown
+
 _COLOURS = {"serving": "32", "pending": "33", "stale": "33", "expiring": "33", "expired": "31"}
 _GOOD = ("installed", "unchanged")
 
 
 def overview(status: dict[str, Any]) -> str:
     """All of ``status.json`` as text."""
+    status = all_shown(status, lines=False)
     nginx = status["nginx"]
     head = f"generation {status['generation']}, NGINX {nginx.get('version', '?')}, updated {status['updated_at']}"
     entries = [certificate(entry) for entry in status["certificates"]] or ["no certificates: no server needs one"]
@@ -28,6 +31,7 @@ def _configuration(found: dict[str, Any]) -> list[str]:
 
 def certificate(entry: dict[str, Any]) -> str:
     """One certificate: a line of state, and what is served or what is wrong below it."""
+    entry = all_shown(entry, lines=False)
     kind = f" ({entry['key_type']})" if entry["key_type"] else ""
     lines = [f"{entry['name']}{kind}: {_coloured(entry['state'])}, last check {entry['outcome'] or 'not yet'}"]
     if entry["fingerprint_sha256"]:

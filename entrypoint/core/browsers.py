@@ -14,8 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from entrypoint.core.certificate import ODD, clean, extension, extensions_of, signature_fault
+from entrypoint.core.certificate import ODD, extension, extensions_of, signature_fault
 from entrypoint.core.chain import is_root
+from entrypoint.core.shown import shown
 
 Fault = tuple[x509.Certificate, str]
 
@@ -126,7 +127,7 @@ def _constrained(leaf: x509.Certificate, issuer: x509.Certificate) -> Iterator[s
         forbidden = [tree for tree in limits.excluded_subtrees or () if isinstance(tree, type(name))]
         outside = bool(allowed) and not any(_within(name, tree) for tree in allowed)
         if isinstance(name, _JUDGED) and (outside or any(_within(name, tree, some=True) for tree in forbidden)):
-            yield f"the name constraints of a CA above it do not allow {clean(str(name.value))}"
+            yield f"the name constraints of a CA above it do not allow {shown(str(name.value), lines=False)}"
 
 
 def _within(name: x509.GeneralName, tree: x509.GeneralName, *, some: bool = False) -> bool:

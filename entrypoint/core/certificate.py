@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from entrypoint.core.model import CertificateInfo, KeyType, Outcome, Refused
 from entrypoint.core.names import ip_text
+from entrypoint.core.shown import shown
 
 _E = TypeVar("_E", bound=x509.ExtensionType)
 
@@ -116,7 +117,7 @@ def _names(cert: x509.Certificate) -> tuple[str, ...]:
     else:  # an address spelt as a dNSName is no address (RFC 9525, section 4.1)
         found = [name for name in san.get_values_for_type(x509.DNSName) if ip_text(name) is None]
         found += [str(address) for address in san.get_values_for_type(x509.IPAddress)]
-    return tuple(dict.fromkeys(clean(name.lower()) for name in found))
+    return tuple(dict.fromkeys(shown(name.lower(), lines=False) for name in found))
 
 
 def extension(cert: x509.Certificate, kind: type[_E]) -> _E | None:
@@ -161,18 +162,13 @@ def _without_warnings() -> Iterator[None]:
 
 def dn(name: x509.Name) -> str:
     """A distinguished name (RFC 4514), fit for a log."""
-    return clean(name.rfc4514_string())
-
-
-def clean(text: str) -> str:
-    """Escape what could forge a line of a log or of a configuration: names are the other side's choice."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+    return shown(name.rfc4514_string(), lines=False)
 
 
 def reason(error: BaseException) -> str:
     """What a library's exception says, fit for a log."""
     text = str(error).removeprefix("validation failed: ").removeprefix("candidates exhausted: ")
-    return clean(text) or type(error).__name__
+    return shown(text, lines=False) or type(error).__name__
 
 
 def signature_fault(cert: x509.Certificate) -> str:

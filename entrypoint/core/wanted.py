@@ -12,6 +12,7 @@ from entrypoint.core.names import concrete, ip_text
 from entrypoint.core.options import Settings
 from entrypoint.core.paths import folder, full_name
 from entrypoint.core.servers import Pair, Server
+from entrypoint.core.shown import shown
 from entrypoint.core.tree import Place
 
 # Who answers for a name on a socket of a context.
@@ -118,7 +119,7 @@ def _wanted(server: Server, pair: Pair, prefix: str, settings: Settings, owners:
     door = _door(server, lookup, owners)
     return Wanted(
         identity=identity(pair),
-        title=title or posixpath.basename(pair.certificate_file),
+        title=title or shown(posixpath.basename(pair.certificate_file), lines=False),
         names=server.hosts or ((lookup,) if lookup else ()),
         lookup=lookup,
         key_file=pair.key_file,
