@@ -23,6 +23,7 @@ DEFAULT_CERTIFICATE = (
     "CertMgr returned its default certificate: is this server listed in 'Servers with access' of the "
     "TLS Credentials, is SNI enabled, and is the name spelt as in the TLS Credentials?"
 )
+_ADD_NAMES = "add them to the TLS Credentials, or take them out of SERVER_NAME or server_name"
 _WEIGHTS = (
     *(Outcome.MALFORMED, Outcome.NO_CERTIFICATE, Outcome.WRONG_NAME, Outcome.KEY_TYPE_MISMATCH),
     *(Outcome.KEY_MISMATCH, Outcome.EXPIRED, Outcome.NOT_YET_VALID, Outcome.BROKEN_CHAIN),
@@ -107,15 +108,15 @@ def _missing(case: _Case) -> list[str]:
 def _wrong_name(case: _Case, missing: Sequence[str]) -> Problem:
     asked = f"asked for {case.asked}, " if case.asked else ""
     detail = f"{asked}got a certificate for {_listed(case.info.names)}; missing: {_listed(missing)}"
-    return Problem(Outcome.WRONG_NAME, detail, DEFAULT_CERTIFICATE)
+    found = case.asked and any(covers(name, case.asked) for name in case.info.names)
+    return Problem(Outcome.WRONG_NAME, detail, _ADD_NAMES if found else DEFAULT_CERTIFICATE)
 
 
 def _warnings(case: _Case) -> Iterator[Problem]:
     """Some names and not others: whoever is covered is served, and renewed."""
     if missing := _missing(case):
         detail = f"the certificate covers {_listed(case.info.names)}; missing: {_listed(missing)}"
-        hint = "add them to the TLS Credentials, or take them out of SERVER_NAME or server_name"
-        yield Problem(Outcome.WRONG_NAME, detail, hint)
+        yield Problem(Outcome.WRONG_NAME, detail, _ADD_NAMES)
 
 
 def key_problems(info: CertificateInfo, key: Key) -> Iterator[Problem]:

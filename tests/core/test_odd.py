@@ -42,7 +42,7 @@ def _with(node: Node, path: tuple[int, ...], value: Node) -> Node:
     return replace(node, inside=tuple(inside))
 
 
-def _odd(issued: Issued, kind: str) -> bytes:
+def odd(issued: Issued, kind: str) -> bytes:
     (tree,) = parse(issued.der) or ()
     for path, value in ODD[kind].items():
         tree = _with(tree, path, value)
@@ -55,7 +55,7 @@ def test_an_odd_leaf_or_issuer_is_malformed(kind: str) -> None:
     """The verdict says so first, in a sentence on one line; nothing raises."""
     for place in (0, 1):
         ders = [SITE.der, BETWEEN.der, ROOT.der]
-        ders[place] = _odd((SITE, BETWEEN)[place], kind)
+        ders[place] = odd((SITE, BETWEEN)[place], kind)
         for roots in (None, [ROOT.cert]):
             verdict = vet(ders, key=key_of(KEY), wanted=["www.acme.io"], now=NOW, roots=roots)
             assert verdict.chain is None
@@ -68,7 +68,7 @@ def test_an_odd_leaf_or_issuer_is_malformed(kind: str) -> None:
 @pytest.mark.parametrize("kind", ODD)
 def test_an_odd_stranger_beside_a_whole_chain_does_not_matter(kind: str) -> None:
     """It is left out, and `certfront fetch` shows the chain without it."""
-    ders = [SITE.der, _odd(issue("Stranger", ROOT, ca=True), kind), BETWEEN.der, ROOT.der]
+    ders = [SITE.der, odd(issue("Stranger", ROOT, ca=True), kind), BETWEEN.der, ROOT.der]
     verdict = vet(ders, key=key_of(KEY), wanted=["www.acme.io"], now=NOW)
     assert verdict.chain
     assert verdict.chain.ders == (SITE.der, BETWEEN.der)

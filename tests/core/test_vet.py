@@ -204,6 +204,13 @@ def test_the_default_certificate_is_a_wrong_name_and_nothing_else() -> None:
     assert verdict.found == describe(default.der)
 
 
+def test_the_name_that_was_asked_for_without_those_that_are_wanted() -> None:
+    """It is the right certificate, as CERTMGR_LOOKUP says: the names are what is wrong, not the access."""
+    (problem,) = look([SITE.der, BETWEEN.der], ["192.0.2.1"], asked="www.acme.io").problems
+    assert problem.outcome is Outcome.WRONG_NAME
+    assert "add them to the TLS Credentials" in problem.hint
+
+
 @pytest.mark.parametrize("first", ["www.acme.io", "shop.acme.io", "*.acme.io"])
 def test_a_certificate_that_lacks_some_names_is_served_for_the_others(first: str) -> None:
     """A warning names them, and says what is to be changed. Whatever else is wrong still counts."""
