@@ -38,6 +38,7 @@ class UserConfiguration:
         self._stamp: Stamp | None = None
         self._source: Source | None = None
         self._patterns: tuple[str, ...] = ()
+        self._found_before: Mapping[str, tuple[str, ...]] = {}
         self._files: tuple[str, ...] = ()
         self._unread: tuple[str, ...] = ()
 
@@ -55,7 +56,8 @@ class UserConfiguration:
     def read(self) -> Source | None:
         """The configuration as it is now, None where there is no root file; read again only when something changed.
 
-        Raises `Refused` (config-rejected) for a root file that cannot be read or parsed: then nothing is known.
+        Raises `Refused` (config-rejected) for a root file that cannot be read or parsed, and for a folder of files that
+        were there before and cannot be listed any more: then nothing is known.
         """
         if self.changed():
             self._stamp = None
@@ -95,6 +97,7 @@ class UserConfiguration:
                 matches[pattern] = matches.get(pattern) or self._found(pattern)
                 waiting += matches[pattern]
         self._patterns, self._files, self._unread = tuple(matches), tuple(texts), tuple(unread)
+        self._found_before = matches
         broken = syntax_faults(parsed)
         if fault := broken.get(self.root):
             raise Refused(Outcome.CONFIG_REJECTED, str(fault), "mend NGINX_CONF")
@@ -112,6 +115,13 @@ class UserConfiguration:
 
     def _found(self, pattern: str) -> tuple[str, ...]:
         found = tuple(_matches(pattern))
+        before = self._found_before.get(pattern, ())
+        if before and not found and (why := _cannot_list(pattern)):
+            raise Refused(
+                Outcome.CONFIG_REJECTED,
+                f"{why}, and {pattern} led to {len(before)} files before: they are not meant to be gone",
+                "let the user that certfront runs as list that folder again, or remove the include",
+            )
         return (pattern,) if not found and pattern in self.snippets else found
 
     def _with_more(self, text: str, parsed: Parsed | SyntaxFault) -> tuple[str, Parsed | SyntaxFault]:
@@ -164,6 +174,20 @@ def _matches(pattern: str) -> list[str]:
     """As glob(3) without GLOB_BRACE and friends has it: sorted by byte, hidden files only where a dot is written."""
     found = glob.glob(pattern) if is_glob(pattern) else [pattern] * os.path.exists(pattern)  # noqa: PTH110, PTH207
     return sorted(found, key=os.fsencode)
+
+
+def _cannot_list(pattern: str) -> str:
+    """Why nothing can be known of a pattern, which for glob(3) and NGINX is as if no file were there; else empty."""
+    place = pattern
+    while is_glob(place):
+        place = os.path.dirname(place)  # noqa: PTH120
+    try:
+        os.scandir(place).close()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        return f"{place} cannot be listed by uid {os.geteuid()}: {error.strerror}"
+    return ""
 
 
 def _stamp(path: str) -> Stamp:
