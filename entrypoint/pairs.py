@@ -41,6 +41,7 @@ class Pairs:
         self.slots: list[Slot] = []
         self.watched: tuple[Path, ...] = ()
         self.contents = ""
+        self.alone: tuple[Path, ...] = ()  # files that are mounted by themselves, since `spots` looked last
         self.replaced: set[Path] = set()
         self.refresh()
         if self.problem:
@@ -70,11 +71,12 @@ class Pairs:
     def spots(self) -> tuple[Spot, ...]:
         """Where something may change."""
         folders = [*(path.parent for path in self.watched), *self.user.folders]
-        return watch.spots(folders, mounts.alone(self._files()))
+        self.alone = mounts.alone(self._files())
+        return watch.spots(folders, self.alone)
 
     def unseen(self) -> tuple[tuple[str, str], ...]:
         """Files that the host replaced, where that cannot be seen here: each with what to do."""
-        found = mounts.replaced(self._files())
+        found = mounts.replaced(self.alone)
         for path in {*found} - self.replaced:
             log.warning("%s: %s", path, _REPLACED)
         self.replaced = {*found}

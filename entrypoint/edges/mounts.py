@@ -24,8 +24,8 @@ def alone(paths: Iterable[Path]) -> tuple[Path, ...]:
 
 
 def replaced(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """Those mounted by themselves whose file was removed on the host, or renamed over."""
-    return tuple(path for path in alone(paths) if _has_no_name(path))
+    """Those of files mounted by themselves (see `alone`) that were removed on the host, or renamed over."""
+    return tuple(path for path in paths if _has_no_name(path))
 
 
 def _has_no_name(path: Path) -> bool:

@@ -28,7 +28,7 @@ files = [top / "inside" / name for name in ("key.pem", "od d.pem", "plain.pem", 
 files.append(top / "link" / "key.pem")
 def names(found):
     return sorted(str(path.relative_to(top)) for path in found)
-print(names(mounts.alone(files)), names(mounts.replaced(files)))
+print(names(mounts.alone(files)), names(mounts.replaced(mounts.alone(files))))
 told = threading.Event()
 watching = watch.Watch(watch.spots([top / "inside"], mounts.alone(files)), told.set)
 for number in range(60):
@@ -40,7 +40,7 @@ watching.stop()
 (top / "host" / "new").write_text("new")
 (top / "host" / "new").rename(top / "host" / "key.pem")
 (top / "host" / "od d.pem").unlink()
-print(names(mounts.alone(files)), names(mounts.replaced(files)))
+print(names(mounts.alone(files)), names(mounts.replaced(mounts.alone(files))))
 """
 
 
