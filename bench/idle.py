@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import resource
 import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
+import entrypoint
 from bench import probes
 from bench.figures import Figure
 from entrypoint.demo.stage import NAME
 from tests.e2e.front import Front
 
-_BUDGET = 3  # ms
+_BUDGET, _HEALTH_BUDGET = 3, 25  # ms
 _WARM_UP, _WARM_UP_BY_TIMER = 20, 3  # checks
 _CHECKS = 10  # in a row, for one value
 # The seed's way to do the same: fetch by SNI, and compare fingerprints with the file that is served.
@@ -31,12 +34,14 @@ def measure(runs: int) -> list[Figure]:
         for _ in range(_WARM_UP):
             _check(front)
         pairs = [(_agents(front, agent), _pipelines(front)) for _ in range(runs)]
+        health = [_health(front) for _ in range(runs)]
     ours, seeds = zip(*pairs, strict=True)
     return [
         Figure("idle check: CPU of the agent, checks in a row", ours, "ms", _BUDGET),
         Figure("idle check: CPU of the agent, one each second", _by_timer(runs), "ms", _BUDGET),
         Figure("idle check: CPU of the seed's pipeline", seeds, "ms"),
         Figure("idle check: the pipeline, in checks in a row", [seed / own for own, seed in pairs], "x"),
+        Figure("health check: CPU, as the image makes it", health, "ms", _HEALTH_BUDGET),
     ]
 
 
@@ -75,6 +80,18 @@ def _pipelines(front: Front) -> float:
     before = _children()
     subprocess.run(["/bin/sh", "-c", script], cwd=folder, check=True, timeout=30)
     return _children() - before
+
+
+def _health(front: Front) -> float:
+    """As certfront.sh starts it."""
+    root = str(Path(entrypoint.__file__).parent.parent)
+    code = "import sys; sys.path.append(sys.argv.pop(1)); from entrypoint.launch import main; sys.exit(main())"
+    environment = {"CERTFRONT_RUN_DIR": str(front.folder / "run")}
+    before = _children()
+    for _ in range(_CHECKS):
+        command = [sys.executable, "-ISOOc", code, root, "health"]
+        subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True, timeout=30)
+    return (_children() - before) / _CHECKS
 
 
 def _children() -> float:

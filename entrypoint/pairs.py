@@ -41,7 +41,8 @@ class Pairs:
         self.slots: list[Slot] = []
         self.watched: tuple[Path, ...] = ()
         self.contents = ""
-        self.alone: tuple[Path, ...] = ()  # files that are mounted by themselves, since `spots` looked last
+        self.alone: tuple[Path, ...] = ()  # of these files those that are mounted by themselves
+        self.alone_of: tuple[tuple[Path, ...], Source | None] | None = None
         self.replaced: set[Path] = set()
         self.refresh()
         if self.problem:
@@ -71,7 +72,9 @@ class Pairs:
     def spots(self) -> tuple[Spot, ...]:
         """Where something may change."""
         folders = [*(path.parent for path in self.watched), *self.user.folders]
-        self.alone = mounts.alone(self._files())
+        of = self.watched, self.source
+        if self.alone_of is None or any(one is not other for one, other in zip(of, self.alone_of, strict=True)):
+            self.alone, self.alone_of = mounts.alone(self._files()), of
         return watch.spots(folders, self.alone)
 
     def unseen(self) -> tuple[tuple[str, str], ...]:
