@@ -11,11 +11,13 @@ import functools
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from entrypoint import editions, machine, memory, signals, stored
+from entrypoint.alive import Alive
 from entrypoint.attempts import Attempts
 from entrypoint.core import report, schedule
 from entrypoint.core.gate import Gates
@@ -53,6 +55,7 @@ class Agent:
         facts: Facts,
         clock: Callable[[], datetime],
         doubts: Doubts | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings, self.facts, self.clock = settings, facts, clock
         self.doubts = doubts or Doubts(settings)
@@ -64,10 +67,11 @@ class Agent:
         self.supervisord = Supervisord(settings.run_dir)
         self.rollout = Rollout(program, self.generations, self.supervisord, settings.run_dir)
         self.files = StatusFiles(settings.run_dir)
+        self.alive = Alive(self.files, lambda: clock().timestamp(), monotonic)
         self.mailbox = Mailbox()
         self.nginx: dict[str, Any] = {"version": ".".join(map(str, facts.nginx_version)), "running_since": None}
         self.nginx |= {"last_reload_at": None, "last_reload_ms": None}
-        self.attempts = Attempts(self.rollout, self.pairs, clock, self._reloaded)
+        self.attempts = Attempts(self.rollout, self.pairs, monotonic, self._reloaded)
         self.asked_at: datetime | None = None
         self.watching: watch.Watch | None = None
         self.failure = self.rejected = self.pairs.problem
@@ -87,6 +91,8 @@ class Agent:
         loop.add_signal_handler(signal.SIGHUP, self.mailbox.post, "SIGHUP")
         self._watch()
         server = await control.serve(self.settings.run_dir, self._asked)
+        self.alive.follow_the_clock(loop)
+        await asyncio.to_thread(bool)  # the thread for NGINX's tests: later there may be no process left for it
         async with server:
             await self._converge()
             requests: list[Request] = []
@@ -124,9 +130,8 @@ class Agent:
 
     def _pause(self) -> float:
         due = [slot.record.next_check_at for slot in self.slots if slot.record.next_check_at]
-        due += self.attempts.due()
         seconds = [(moment - self.clock()).total_seconds() for moment in due]
-        return max(0.0, min([_HEARTBEAT, *seconds]))
+        return max(0.0, min([_HEARTBEAT, *seconds, *self.attempts.due()]))
 
     async def _guarded_cycle(self, requests: list[Request]) -> None:
         """The one broad ``except``: whatever goes wrong in a cycle, the next one comes, and NGINX serves on."""
@@ -259,13 +264,12 @@ class Agent:
         return f"NGINX_CONF: nothing of {self.settings.nginx_conf} runs: {reason}"
 
     def _publish(self) -> None:
-        now = self.clock().timestamp()
         since = nginx.running_since(self.settings.run_dir / "nginx.pid")
         self.nginx["running_since"] = rfc3339(since) if since else None
         rounds = 2 * (len(self.slots) // AT_ONCE + 1)
         horizon = self._pause() + _SLACK + self.settings.timeout * max(1, len(self.settings.certmgr_hosts)) * rounds
         try:
-            self.files.alive(now, now + horizon)
+            self.alive.go_on(horizon)
             self.files.status(self._status(self.slots))
             besides = "\n".join(filter(None, [self.doubts.not_ready, self._not_running()]))
             self.files.readiness(report.not_ready((slot.record for slot in self.slots), besides))

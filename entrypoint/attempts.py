@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
 
 from entrypoint import editions, isolate
 from entrypoint.core import schedule
@@ -25,11 +24,12 @@ class Attempts:
     """What came of the plans of one agent, and what of the last one runs.
 
     ``gated`` are the pairs whose servers NGINX refused or that it did not present; ``commented_out`` and ``warnings``
-    name places in the user's files. ``reloaded`` is called with the milliseconds that a reload took.
+    name places in the user's files. ``clock`` is one that nobody sets, in seconds. ``reloaded`` is called with the
+    milliseconds that a reload took.
     """
 
     def __init__(
-        self, rollout: Rollout, pairs: Pairs, clock: Callable[[], datetime], reloaded: Callable[[float], None]
+        self, rollout: Rollout, pairs: Pairs, clock: Callable[[], float], reloaded: Callable[[float], None]
     ) -> None:
         self.rollout, self.pairs, self.clock, self.reloaded = rollout, pairs, clock, reloaded
         self.generations, self.interval = rollout.generations, pairs.settings.check_interval
@@ -53,16 +53,16 @@ class Attempts:
         self.gates.forget()
         self.held.forget()
 
-    def due(self) -> list[datetime]:
-        """When NGINX is to be asked again for what it refused a part of, or did not present."""
+    def due(self) -> list[float]:
+        """In how many seconds NGINX is to be asked again for what it refused a part of, or did not present."""
         moments = [*self.held.due(), *([self.gates.until] if self.gates.value else [])]
-        return [moment for moment in moments if moment > self.clock()]
+        return [rest for moment in moments if (rest := moment - self.clock()) > 0]
 
     def live(self, plan: Plan) -> tuple[Plan, Generation] | None:
         """The plan, without what is known to be refused, and its generation, where that is what is live."""
         plan, digest = self._without_refused(plan)
         current = self.generations.current()
-        if not current or current.manifest.get("digest") != digest:
+        if not current or not self._is_live(current, digest):
             return None
         self._note(replace(plan, remarks=self._remarks(current)))
         self.kept = True
@@ -87,6 +87,10 @@ class Attempts:
             await self._applied(alone, looks, cause)
         return failure
 
+    def _is_live(self, current: Generation, digest: str) -> bool:
+        """Whether what is current is that plan; the way back from one that was refused may have failed."""
+        return current.manifest.get("digest") == digest and not self.generations.is_refused(current)
+
     def _last(self, plan: Plan) -> Plan | None:
         """The plan with as much of the user's configuration as ran last; None where that is the same, or not known."""
         current = self.generations.current()
@@ -104,7 +108,7 @@ class Attempts:
     async def _goes_on(self, last: Plan, looks: Mapping[str, Found], cause: str) -> bool:
         """Whether all of what ran last does, with the pairs as they are now."""
         current, digest = self.generations.current(), last.digest
-        if current and current.manifest.get("digest") == digest:
+        if current and self._is_live(current, digest):
             self._note(replace(last, remarks=self._remarks(current)))
             return True
         if self.fallbacks.still(digest, self.clock()):

@@ -96,7 +96,8 @@ def _startable(settings: Settings, facts: Facts, program: str, generations: Gene
         log.warning("SERVER_NAME is not set: the site is served over HTTP, without TLS.")
     plan = stored_plan(settings, facts, generations, user)
     unchanged = as_it_runs(plan, last) if last else None
-    if last and unchanged and _still_accepted(unchanged, last, program):
+    sound = last and unchanged and not generations.is_refused(last)
+    if last and unchanged and sound and _still_accepted(unchanged, last, program):
         return last
     return _best(plan, program, generations)
 
@@ -113,6 +114,8 @@ def _still_accepted(plan: Plan, last: Generation, program: str) -> bool:
         nginx.test(program, last.config, plan.settings.run_dir)
         if taken := _taken(plan):
             raise Refused(Outcome.CONFIG_REJECTED, taken)
+    except nginx.Untested as error:
+        log.warning("running what ran last, untested: %s", error)
     except (Refused, OSError) as error:
         # What is wrong with a key is said in plain words when the plan is built again.
         level = logging.DEBUG if opening.is_about_a_key(error) else logging.ERROR
@@ -175,7 +178,11 @@ def _accepted(plan: Plan, program: str, generations: Generations, why: str) -> G
     """Build the plan, without those of the user's servers and files that NGINX refuses."""
     stager = Stager(program, generations, _PATIENCE, _LONGEST, taken=_taken)
     _, generation = stager.accepted(plan, why, opening.provide_missing)
-    generations.publish(generation)
+    try:
+        generations.publish(generation)
+    except OSError as error:
+        stager.refuse(generation, str(error))
+        raise
     return generation
 
 
@@ -188,9 +195,11 @@ def _taken(plan: Plan) -> str:
 def _last_resort(generations: Generations, program: str, run_dir: Path, error: Refused | OSError) -> Generation:
     """A full disk, or a setting that NGINX refuses: what was proved before still runs."""
     for generation in (generations.current(), generations.verified()):
-        if generation:
+        if generation and not generations.is_refused(generation):
             try:
                 nginx.test(program, generation.config, run_dir)
+            except nginx.Untested as untested:
+                log.warning("%s", untested)
             except Refused:
                 continue
             log.error("running the last good configuration, because the new one cannot be used: %s", error)

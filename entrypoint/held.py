@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import NamedTuple
 
 from entrypoint.core import schedule
@@ -29,11 +28,11 @@ class Held:
         """Let the next try come at once: something changed, or somebody asks for it."""
         self._pairs = {}
 
-    def due(self) -> list[datetime]:
-        """When the next tries come."""
+    def due(self) -> list[float]:
+        """When the next tries come, by the clock that tells what is ``now``."""
         return [remembered.until for remembered in self._pairs.values()]
 
-    def add(self, whole: Plan, plan: Plan, failed: Mapping[str, str], now: datetime, interval: float) -> None:
+    def add(self, whole: Plan, plan: Plan, failed: Mapping[str, str], now: float, interval: float) -> None:
         """Remember that of the ``whole`` plan some pairs ``failed``, and that ``plan`` runs instead."""
         for identity, detail in failed.items():
             one = _Held(plan.usable.get(identity), Problem(Outcome.NOT_SERVED, detail))
@@ -41,7 +40,7 @@ class Held:
             remembered.add(_digest(whole.usable[identity]), one, now, interval)
             self.problems = {**self.problems, identity: one.problem}
 
-    def without(self, plan: Plan, now: datetime) -> Plan:
+    def without(self, plan: Plan, now: float) -> Plan:
         """The plan with what is served instead of the pairs that are held back; ``problems`` then says why."""
         held = {
             identity: one

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -45,10 +45,13 @@ class Applied(NamedTuple):
 
 
 class Remembered(Generic[T]):
-    """What came of a plan that was refused. It is tried again only now and then, in ``retry`` (see `schedule`)."""
+    """What came of a plan that was refused. It is tried again only now and then, in ``retry`` (see `schedule`).
+
+    Times are of a clock that nobody sets: a step of the other one must neither end the rest nor make it long.
+    """
 
     value: T | None
-    until: datetime
+    until: float
 
     def __init__(self, retry: Callable[[int, float], float]) -> None:
         self._retry = retry
@@ -57,15 +60,15 @@ class Remembered(Generic[T]):
     def forget(self) -> None:
         """Let the next try come at once: something changed, or somebody asks for it."""
         self._digest, self.value, self._attempts = "", None, 0
-        self.until = datetime.min.replace(tzinfo=UTC)
+        self.until = -math.inf
 
-    def add(self, digest: str, value: T, now: datetime, interval: float) -> None:
+    def add(self, digest: str, value: T, now: float, interval: float) -> None:
         """Remember what came of a plan."""
         self._attempts = self._attempts + 1 if digest == self._digest else 1
         self._digest, self.value = digest, value
-        self.until = now + timedelta(seconds=self._retry(self._attempts, interval))
+        self.until = now + self._retry(self._attempts, interval)
 
-    def still(self, digest: str, now: datetime) -> T | None:
+    def still(self, digest: str, now: float) -> T | None:
         """What came of a plan, None where it may be tried."""
         return self.known(digest) if now < self.until else None
 
@@ -83,6 +86,7 @@ class Rollout:
     supervisord: Supervisord
     run_dir: Path
     untidy: bool = False
+    owed: Generation | None = None  # what should be current again, and could not be made so
 
     def __post_init__(self) -> None:
         self.stager = Stager(self.program, self.generations)
@@ -94,7 +98,7 @@ class Rollout:
         ``known`` are passwords that open the plan's keys. Raises `Refused` with what was served before being
         served again.
         """
-        before, known = self.generations.current(), tuple(known)
+        before, known = self.owed or self.generations.current(), tuple(known)
         failed: dict[str, str] = {}
         while True:
             plan, generation = await self._accepted(plan, known, why)
@@ -112,6 +116,7 @@ class Rollout:
                 if before and before.manifest.get("digest") == plan.digest:
                     return Applied(plan, None, failed)
             else:
+                self.owed = None
                 self.confirm(generation)
                 return Applied(plan, spent, failed)
 
@@ -195,7 +200,12 @@ class Rollout:
             log.error("generation %d is served, but that could not be noted: %s", generation.number, error)
 
     def tidy(self) -> None:
-        """Forget old generations and the passwords of those that are gone: for later, when nobody waits."""
+        """Forget old generations and the passwords of those that are gone: for later, when nobody waits.
+
+        A way back that failed is tried again.
+        """
+        if self.owed:
+            self._return_to(self.owed)
         if not self.untidy:
             return
         self.untidy = False
@@ -214,14 +224,23 @@ class Rollout:
 
     def _roll_back(self, before: Generation | None, failed: Generation, reason: str) -> None:
         if before:
-            try:
-                self.generations.publish(before)
-            except OSError as error:
-                log.error("generation %d could not be made current again: %s", before.number, error)
-            # If NGINX is down, supervisord starts it with what is current now.
-            with contextlib.suppress(Refused):
-                self.supervisord.reload_nginx()
+            self._return_to(before)
         self.stager.refuse(failed, reason)
+
+    def _return_to(self, before: Generation) -> None:
+        current = self.generations.current()
+        try:
+            if not current or current.number != before.number:
+                self.generations.publish(before)
+        except OSError as error:
+            level = logging.DEBUG if self.owed else logging.ERROR
+            log.log(level, "generation %d could not be made current again, yet: %s", before.number, error)
+            self.owed = before
+            return
+        self.owed = None
+        # If NGINX is down, supervisord starts it with what is current now.
+        with contextlib.suppress(Refused):
+            self.supervisord.reload_nginx()
 
     def _offered(self, known: Iterable[bytes]) -> list[bytes]:
         """Passwords that open keys now, and those that opened the ones that are served: their file may have changed."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
+import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -39,7 +42,7 @@ class Life:
     """An agent on a state folder in which generation 1 serves SITE. No NGINX runs: nothing here may need one."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings, self.now = settings, NOW
+        self.settings, self.now, self.passed = settings, NOW, timedelta()
         settings.key_files[0].write_bytes(pki.key_pem(KEY))
         settings.key_files[0].chmod(0o600)
         self.generations = Generations(settings.state_dir)
@@ -47,9 +50,12 @@ class Life:
         self.agent = self.restarted()
 
     def restarted(self) -> Agent:
-        self.agent = Agent(self.settings, rig.NEW, rig.facts(), lambda: self.now)
+        self.agent = Agent(self.settings, rig.NEW, rig.facts(), lambda: self.now, monotonic=self.rested)
         self.agent.files.prepare()
         return self.agent
+
+    def rested(self) -> float:
+        return self.passed.total_seconds()
 
     def cycle(self, *requests: Request) -> dict[str, Any]:
         """One cycle; returns what the published status says of the certificate."""
@@ -269,3 +275,35 @@ def test_after_a_fall_back_the_agent_knows_what_is_served(
     current = life.generations.current()
     assert current is not None
     assert current.number == 1
+
+
+@pytest.mark.parametrize("step", [timedelta(), 3650 * DAY, -3650 * DAY])
+def test_no_process_for_a_test(
+    tmp_path: Path, certmgr: StandInCertMgr, monkeypatch: pytest.MonkeyPatch, step: timedelta
+) -> None:
+    """`nginx -t` that cannot be started rests, refused; no step of the wall clock ends the rest, or makes it longer."""
+    life, tried = _life(tmp_path, certmgr), []
+    certmgr.put(_credential(SITE))
+
+    def fail(*arguments: object, **_: object) -> None:
+        tried.append(arguments)
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    def cycle(seconds: float) -> dict[str, object]:
+        life.now, life.passed = life.now + timedelta(seconds=seconds), life.passed + timedelta(seconds=seconds)
+        return life.cycle(Request((), False, "test")) if not tried else life.cycle()
+
+    with rig.Supervisor(life.settings.run_dir):
+        life.cycle()
+        monkeypatch.setattr(subprocess, "run", fail)
+        life.settings.key_files[0].write_bytes(pki.key_pem(KEY) + b"\n")
+        cycle(10)
+        assert life.agent.rejected
+        assert "could not be started" in life.agent.rejected.detail
+        for _ in range(5):
+            cycle(1)
+        life.now += step
+        cycle(1)
+        assert len(tried) == 1
+        cycle(1.2 * life.settings.check_interval)  # the check of the pair comes up to a tenth later
+        assert len(tried) == 2

@@ -50,11 +50,13 @@ ALLOWED: dict[str, set[str]] = {
     "held": {"core", "rollout"},
     "pairs": {"core", "edges", "editions", "look", "settings"},
     "events": set(),
+    "alive": {"edges"},
     "news": {"core"},
     "editions": {"core", "edges"},
     "stored": {"core", "edges", "look", "opening"},
     "attempts": {"core", "edges", "editions", "held", "isolate", "look", "news", "pairs", "rollout", "stored"},
     "agent": {
+        "alive",
         "doubts",
         "attempts",
         "editions",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import os
 import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -185,6 +187,51 @@ def test_nobody_reloads(site: Site) -> None:
     assert site.served() == _fingerprint(OLD)
 
 
+@pytest.mark.parametrize("error", [errno.ENOMEM, errno.EAGAIN, errno.EMFILE, "time"])
+def test_cannot_be_tested(site: Site, monkeypatch: pytest.MonkeyPatch, error: int | str) -> None:
+    """Where `nginx -t` cannot be started, or does not end, that is the refusal, and the generation has the mark."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise subprocess.TimeoutExpired("nginx", 300) if error == "time" else OSError(error, os.strerror(int(error)))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "run", fail)
+        problem = _refusal(site, site.plan(NEW))
+    assert problem.outcome is Outcome.CONFIG_REJECTED
+    assert ("did not end" if error == "time" else os.strerror(int(error))) in problem.detail
+    assert site.refused()[2].startswith("nginx -t ")
+    assert site.numbers() == (1, 1, 1)
+    site.apply(site.plan(NEW))
+    assert site.settled(3, NEW)
+
+
+def test_the_way_back_fails(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A way back that the disk refuses leaves the failed generation current, but marked; it is tried until it works."""
+    socket_path = site.settings.run_dir / "supervisor.sock"
+    publish = Generations.publish
+
+    def fail(self: Generations, generation: Generation) -> None:
+        if generation.number == 1:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        publish(self, generation)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Generations, "publish", fail)
+        socket_path.rename(site.settings.run_dir / "away")
+        assert _refusal(site, site.plan(NEW)).outcome is Outcome.RELOAD_FAILED
+        site.rollout.tidy()
+        assert site.numbers() == (2, 1, 1)
+        current = site.generations.current()
+        assert current
+        assert site.generations.is_refused(current)
+        assert Generations(site.generations.state_dir).is_refused(current)
+    (site.settings.run_dir / "away").rename(socket_path)
+    site.rollout.tidy()
+    assert site.settled(1, OLD)
+    site.apply(site.plan(NEW))
+    assert site.settled(3, NEW)
+
+
 @pytest.mark.parametrize("where", ["run", "state"])
 def test_cannot_write(site: Site, where: str) -> None:
     """Where a folder cannot be written, that is the refusal, with a hint, and nothing has changed."""
@@ -237,21 +284,20 @@ def test_the_first_generation_fails(tmp_path: Path) -> None:
 
 
 PROBLEM = Problem(Outcome.CONFIG_REJECTED, "no")
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @given(st.floats(1, 100_000), st.integers(1, 30))
 def test_refusals(interval: float, attempts: int) -> None:
     """A refused plan rests for ten seconds or more, ever longer up to an hour; another plan, or a request, does not."""
-    refusals, now, waits = Remembered[Problem](retry_refused), NOW, []
+    refusals, now, waits = Remembered[Problem](retry_refused), 0.0, []
     for _ in range(attempts):
         refusals.add("plan", PROBLEM, now, interval)
-        assert refusals.still("plan", now + timedelta(seconds=9.9)) is PROBLEM
+        assert refusals.still("plan", now + 9.9) is PROBLEM
         assert refusals.still("other", now) is None
         end = now
         while refusals.still("plan", end):
-            end += timedelta(seconds=5)
-        waits.append((end - now).total_seconds())
+            end += 5
+        waits.append(end - now)
         now = end
     assert waits == sorted(waits)
     assert max(waits) <= 3605
@@ -262,7 +308,7 @@ def test_refusals(interval: float, attempts: int) -> None:
 
 def test_nothing_refused() -> None:
     """At first, nothing is refused."""
-    assert Remembered[Problem](retry_refused).still("", NOW) is None
+    assert Remembered[Problem](retry_refused).still("", 0) is None
     assert isinstance(rig.usable(OLD), Usable)
 
 

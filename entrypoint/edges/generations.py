@@ -53,6 +53,7 @@ class Generations:
         self.folder = state_dir / "generations"
         self.untrusted = state_dir / UNTRUSTED
         self._loaded: dict[str, Generation] = {}
+        self._refused: set[int] = set()
 
     def prepare(self) -> None:
         """Make the folders, and sweep what a killed run left half-staged."""
@@ -96,7 +97,7 @@ class Generations:
         numbered = [self._load(str(number)) for number in reversed(self._numbers())]
         for generation in [self.current(), self.verified(), *numbered]:
             entry = generation and generation.manifest.get("pairs", {}).get(identity)
-            if not generation or not entry or (generation.path / _REFUSED).exists():
+            if not generation or not entry or self.is_refused(generation):
                 continue
             try:
                 files = [(generation.path / entry[name]).read_bytes() for name in ("chain_file", "key_file")]
@@ -154,7 +155,8 @@ class Generations:
             if sync:
                 _sync(self.folder)
         except OSError:
-            shutil.rmtree(staging, ignore_errors=True)
+            for path in (staging, self.folder / str(number)):
+                shutil.rmtree(path, ignore_errors=True)
             raise
         return Generation(number, self.folder / str(number), dict(manifest))
 
@@ -167,7 +169,7 @@ class Generations:
             raise
 
     def publish(self, generation: Generation) -> None:
-        """Make a generation current by one rename."""
+        """Make a generation current by one rename. Raises OSError with all as it was."""
         self._link("current", generation)
 
     def confirm(self, generation: Generation) -> None:
@@ -175,15 +177,33 @@ class Generations:
         self._link("verified", generation)
 
     def _link(self, link: str, generation: Generation) -> None:
+        before = self._linked(link)
+        self._rename_link(link, generation)
+        try:
+            _sync(self.state_dir)
+        except OSError:
+            with suppress(OSError):  # whoever made the call takes it for not done: so it is
+                self._rename_link(link, before) if before else (self.state_dir / link).unlink()
+            raise
+
+    def _rename_link(self, link: str, generation: Generation) -> None:
         staging = self.state_dir / f"{STAGING}-{link}"
         staging.unlink(missing_ok=True)
         staging.symlink_to(Path("generations") / str(generation.number))
         staging.rename(self.state_dir / link)
-        _sync(self.state_dir)
 
     def refuse(self, generation: Generation, reason: str) -> None:
-        """Keep a generation for a look at it, marked with the reason why it does not run."""
-        (generation.path / _REFUSED).write_text(shown(reason) + "\n")
+        """Keep a generation for a look at it, marked with the reason why it does not run.
+
+        One that cannot be marked goes, unless it is linked: then this object knows it, and OSError is raised.
+        """
+        self._refused.add(generation.number)
+        try:
+            (generation.path / _REFUSED).write_text(shown(reason) + "\n")
+        except OSError:
+            if generation.number in self._linked_numbers():
+                raise
+            shutil.rmtree(generation.path, ignore_errors=True)
         self.prune()
 
     def read(self, generation: Generation, name: str) -> bytes:
@@ -198,10 +218,18 @@ class Generations:
         shutil.rmtree(generation.path, ignore_errors=True)
         self._loaded.pop(str(generation.number), None)
 
+    def is_refused(self, generation: Generation) -> bool:
+        """Whether a generation does not run, though it may be current: the way back from it may have failed."""
+        return generation.number in self._refused or (generation.path / _REFUSED).exists()
+
+    def _linked_numbers(self) -> list[int]:
+        return [generation.number for generation in (self.current(), self.verified()) if generation]
+
     def remark(self, generation: Generation, warnings: Sequence[tuple[str, str]]) -> None:
         """Keep what NGINX warned of when it tested a generation: places and messages."""
-        if warnings:
-            (generation.path / _REMARKS).write_text(json.dumps(warnings))
+        with suppress(OSError):  # nothing to refuse a generation for
+            if warnings:
+                (generation.path / _REMARKS).write_text(json.dumps(warnings))
 
     def remarks(self, generation: Generation) -> tuple[tuple[str, str], ...]:
         """What `remark` kept."""
@@ -214,8 +242,7 @@ class Generations:
         """Keep the last five good generations, the last refused one, and whatever a link names."""
         refused = [number for number in self._numbers() if (self.folder / str(number) / _REFUSED).exists()]
         good = [number for number in self._numbers() if number not in refused]
-        linked = [generation.number for generation in (self.current(), self.verified()) if generation]
-        for number in {*refused, *good} - {*refused[-1:], *good[-KEPT:], *linked}:
+        for number in {*refused, *good} - {*refused[-1:], *good[-KEPT:], *self._linked_numbers()}:
             shutil.rmtree(self.folder / str(number), ignore_errors=True)
             self._loaded.pop(str(number), None)
 

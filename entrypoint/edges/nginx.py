@@ -27,7 +27,7 @@ _TEST_TIMEOUT = 300  # seconds; thousands of encrypted keys take a while
 
 
 class Untested(Refused):
-    """NGINX's test did not come to its end: no part of the configuration is to blame."""
+    """NGINX's test did not come to its end, or not even to its beginning: no part of the configuration is to blame."""
 
 
 def binary(name: str) -> str:
@@ -75,7 +75,7 @@ def has_http3(program: str) -> bool:
 def test(program: str, config: Path, run_dir: Path | None = None) -> tuple[str, ...]:  # noqa: PT028 - NGINX's test
     """Let NGINX test a configuration, working in ``run_dir`` as it does when it runs; returns its warnings.
 
-    Raises `Refused` (config-rejected) with its own message.
+    Raises `Refused` (config-rejected) with its own message, `Untested` where it has none.
     """
     command = [program, "-t", "-q", "-e", "stderr", "-c", str(config)]
     # Without a usable password NGINX asks on standard input, for ever if it is left open.
@@ -91,6 +91,9 @@ def test(program: str, config: Path, run_dir: Path | None = None) -> tuple[str, 
         )
     except subprocess.TimeoutExpired:
         raise Untested(Outcome.CONFIG_REJECTED, f"nginx -t did not end within {_TEST_TIMEOUT} s") from None
+    except OSError as error:  # no memory, no process
+        hint = "is there memory left, and a process (the limits of the container)?"
+        raise Untested(Outcome.CONFIG_REJECTED, f"nginx -t could not be started: {error.strerror}", hint) from None
     said = nginx_log.lines(done.stderr.decode(errors="surrogateescape"))
     if done.returncode < 0:
         raise Untested(Outcome.CONFIG_REJECTED, f"nginx -t was ended by {signal.Signals(-done.returncode).name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from entrypoint.edges import generations as module
 from entrypoint.edges.generations import KEPT, Generations, Locked, lock
 from tests.faults import rig
 
@@ -240,6 +242,57 @@ def test_stored(generations: Generations) -> None:
     assert found is not None
     assert found[0]["tag"] == "2"
     assert generations.stored("other") is None
+
+
+def _fails(*_: object) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_folder_that_cannot_be_synced(generations: Generations, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What raises has not happened, though the rename before it had: no generation is there, and no link has moved."""
+    for publish in (generations.publish, generations.confirm):
+        _live(generations, site="1")
+        before = _tree(generations.state_dir)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_sync", _fails)
+            with pytest.raises(OSError, match="error"):
+                generations.stage(generations.next_number(), FILES, {})
+        assert _tree(generations.state_dir) == before
+        generation = generations.stage(generations.next_number(), FILES, {})
+        before = _tree(generations.state_dir)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_sync", _fails)
+            with pytest.raises(OSError, match="error"):
+                publish(generation)
+        assert _tree(generations.state_dir) == before
+
+
+def test_the_first_link_cannot_be_synced(generations: Generations, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there was none before, there is none afterwards."""
+    generation = generations.stage(1, FILES, {})
+    monkeypatch.setattr(module, "_sync", _fails)
+    with pytest.raises(OSError, match="error"):
+        generations.publish(generation)
+    assert generations.current() is None
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_mark_that_cannot_be_written(generations: Generations, linked: bool) -> None:
+    """A refused generation goes where it cannot be marked; one that is still current is known as refused."""
+    _live(generations, site="1")
+    refused = generations.stage(2, FILES, _manifest(site="2"))
+    if linked:
+        generations.publish(refused)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "write_text", _fails)
+        if linked:
+            with pytest.raises(OSError, match="error"):
+                generations.refuse(refused, "bad")
+        else:
+            generations.refuse(refused, "bad")
+    assert generations.is_refused(refused)
+    assert refused.path.exists() == linked
+    assert generations.stored("site") == ({**_manifest(site="1")["pairs"]["site"]}, b"chain", b"key")  # type: ignore[index]
 
 
 @pytest.mark.parametrize("damage", ["no manifest", "no JSON", "no chain", "dangling link", "no link"])
