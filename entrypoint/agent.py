@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from entrypoint import editions, machine, memory, signals, stored
+from entrypoint import disk, editions, machine, memory, signals, stored
 from entrypoint.alive import Alive
 from entrypoint.attempts import Attempts
 from entrypoint.core import report, schedule
@@ -29,7 +29,7 @@ from entrypoint.core.times import rfc3339
 from entrypoint.doubts import Doubts
 from entrypoint.edges import control, keys, nginx, source, watch
 from entrypoint.edges.configuration import UserConfiguration
-from entrypoint.edges.generations import Generation, Generations, Locked, lock
+from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.publish import StatusFiles
 from entrypoint.edges.rpc import Supervisord
 from entrypoint.events import Mailbox, Request, why
@@ -247,6 +247,7 @@ class Agent:
             interval=self.settings.check_interval,
             commented_out=self.attempts.commented_out,
             warnings=(
+                *self.generations.warnings,
                 *self.doubts.warnings,
                 *self.attempts.warnings,
                 *self.pairs.warnings(),
@@ -285,10 +286,10 @@ def main(settings: Settings) -> int:
         if warning := keys.warn_about_mode(path):
             log.warning("%s", warning)
     try:
-        with lock(settings.state_dir / "agent.lock"):
+        with disk.lock(settings.state_dir / "agent.lock"):
             doubts = Doubts(settings, near_misses(os.environ))
             agent = Agent(settings, program, facts, lambda: datetime.now(UTC), doubts)
             asyncio.run(agent.run())
-    except Locked:
+    except disk.Locked:
         raise Refused(Outcome.CONFIG_REJECTED, f"another agent works on {settings.state_dir}") from None
     return 0

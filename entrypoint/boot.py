@@ -9,12 +9,12 @@ import logging
 import os
 import signal
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from entrypoint import folders, isolate, machine, opening, reserve, salvage, signals
+from entrypoint import editions, folders, isolate, machine, opening, reserve, salvage, signals
 from entrypoint.core import report
 from entrypoint.core.configuration import Source
 from entrypoint.core.gate import Gates
@@ -48,8 +48,7 @@ def run(settings: Settings) -> int:
             unlock.require_memory(settings.run_dir)
         program = nginx.binary(settings.nginx_bin)
         nginx.end_leftovers(settings.run_dir / "nginx.pid", program)
-        generations = _first_generation(settings, program)
-        return _supervise(settings, program, generations)
+        return _supervise(settings, program, _first_generation(settings, program))
 
 
 def _end_cleanly_until_supervised() -> None:
@@ -66,7 +65,8 @@ def _end_cleanly_until_supervised() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.ENDING)  # container.sh blocks them
 
 
-def _first_generation(settings: Settings, program: str) -> Generations:
+def _first_generation(settings: Settings, program: str) -> Path:
+    """The configuration that NGINX runs with: through the link, unless that is wrong and cannot be put right."""
     facts, warnings = machine.facts(settings, program)
     for folder in dict.fromkeys((facts.temporary(settings.run_dir), f"{settings.run_dir}/nginx")):
         temporary.prepare(Path(folder))
@@ -79,7 +79,8 @@ def _first_generation(settings: Settings, program: str) -> Generations:
     generations.prepare()
     generation = _startable(settings, facts, program, generations)
     _announce(settings, generation)
-    return generations
+    current = generations.current()
+    return generations.config if current and current.number == generation.number else generation.config
 
 
 def _startable(settings: Settings, facts: Facts, program: str, generations: Generations) -> Generation:
@@ -90,13 +91,15 @@ def _startable(settings: Settings, facts: Facts, program: str, generations: Gene
     except Refused as error:
         log.error("%s", error)
         if last:
+            with suppress(Refused, OSError):  # what opens its keys, in a run folder that may be fresh
+                opening.provide_missing(stored_plan(settings, facts, generations, editions.last(generations, None)))
             return _last_resort(generations, program, settings.run_dir, error)
         user = None
     if not user and not settings.server_names:
         log.warning("SERVER_NAME is not set: the site is served over HTTP, without TLS.")
     plan = stored_plan(settings, facts, generations, user)
     unchanged = as_it_runs(plan, last) if last else None
-    sound = last and unchanged and not generations.is_refused(last)
+    sound = last and unchanged and not generations.is_refused(last) and generations.is_whole(last)
     if last and unchanged and sound and _still_accepted(unchanged, last, program):
         return last
     return _best(plan, program, generations)
@@ -127,6 +130,10 @@ def _still_accepted(plan: Plan, last: Generation, program: str) -> bool:
 def _best(plan: Plan, program: str, generations: Generations) -> Generation:
     """A new generation: of the whole plan, without TLS, or, with nothing to fall back on, without the user's files."""
     last = generations.current()
+    if generations.warnings and (last or generations.verified()):
+        with suppress(OSError):
+            opening.provide_missing(plan)
+        return _last_resort(generations, program, plan.settings.run_dir, OSError(generations.warnings[0][1]))
     try:
         return _accepted(plan, program, generations, "settings" if last else "first start")
     except (Refused, OSError) as error:
@@ -195,7 +202,7 @@ def _taken(plan: Plan) -> str:
 def _last_resort(generations: Generations, program: str, run_dir: Path, error: Refused | OSError) -> Generation:
     """A full disk, or a setting that NGINX refuses: what was proved before still runs."""
     for generation in (generations.current(), generations.verified()):
-        if generation and not generations.is_refused(generation):
+        if generation and not generations.is_refused(generation) and generations.is_whole(generation):
             try:
                 nginx.test(program, generation.config, run_dir)
             except nginx.Untested as untested:
@@ -203,7 +210,8 @@ def _last_resort(generations: Generations, program: str, run_dir: Path, error: R
             except Refused:
                 continue
             log.error("running the last good configuration, because the new one cannot be used: %s", error)
-            generations.publish(generation)
+            with suppress(OSError):  # where the link cannot be made, NGINX runs without it
+                generations.publish(generation)
             return generation
     if isinstance(error, Refused):
         raise error
@@ -236,10 +244,10 @@ def _say_taken_ports(settings: Settings) -> None:
             )
 
 
-def _supervise(settings: Settings, program: str, generations: Generations) -> int:
+def _supervise(settings: Settings, program: str, nginx_conf: Path) -> int:
     from entrypoint.edges import children, supervisor
 
     _say_taken_ports(settings)
     agent = children.confined([sys.executable, "-m", "entrypoint", "agent"])
-    config = children.write_config(settings.run_dir, [program, "-e", "stderr", "-c", str(generations.config)], agent)
+    config = children.write_config(settings.run_dir, [program, "-e", "stderr", "-c", str(nginx_conf)], agent)
     return supervisor.run(config)

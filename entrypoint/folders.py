@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from entrypoint import disk
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.options import Settings
 from entrypoint.edges import ownership
-from entrypoint.edges.generations import STAGING, UNTRUSTED, Locked, lock
+from entrypoint.edges.generations import STAGING, UNTRUSTED
 
 log = logging.getLogger("certfront.boot")
 
@@ -21,7 +22,7 @@ _NGINX_FOLDERS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 # All that certfront itself reads or writes there. What else lies there is left alone.
 _IN_STATE = ("current", "verified", "agent.lock")
 _NOT_USED = "not used; their certificates are checked anew, all else is built from the settings and your files"
-_IN_RUN = ("nginx", "status", "passwords", "keys", "conf.d", "*.sock", "*.pid", "supervisord.conf", ".reserve")
+_IN_RUN = ("nginx", "status", "passwords", "keys", "conf.d", "*.sock", "*.pid", "*.log", "supervisord.conf", ".reserve")
 
 
 @contextmanager
@@ -38,6 +39,7 @@ def held(settings: Settings) -> Iterator[None]:
     with ExitStack() as stack:
         _lock(stack, settings.state_dir)
         _take_over(settings)
+        _clear_place(settings.state_dir / "generations")
         for variable, folders in below.items():
             for folder in folders:
                 _make(variable, folder, folder)
@@ -62,10 +64,17 @@ def _lock(stack: ExitStack, state_dir: Path) -> None:
     try:
         if os.geteuid() == 0 and ownership.is_foreign(path):
             _replace_lock(path)
-        stack.enter_context(lock(path))
-    except Locked:
+        stack.enter_context(disk.lock(path))
+        if not disk.is_read_only(state_dir):
+            disk.require_links(state_dir, f"{STAGING}-probe")
+    except disk.Locked:
         hint = "stop it first, or give each its own volume"
         raise Refused(Outcome.CONFIG_REJECTED, f"{_STATE}: another certfront uses {state_dir}", hint) from None
+    except disk.Unsupported as error:
+        hint = (
+            "give it a file system that has them: a volume of the engine's own, or a folder on a disk of this machine"
+        )
+        raise Refused(Outcome.CONFIG_REJECTED, f"{_STATE}: {state_dir}: {error.strerror}", hint) from None
     except OSError as error:
         chown = f"chown -R {os.geteuid()}:{os.getegid()} {state_dir}"
         raise Refused(
@@ -78,7 +87,7 @@ def _lock(stack: ExitStack, state_dir: Path) -> None:
 def _replace_lock(path: Path) -> None:
     """Another user's lock says no more than that somebody holds it now. Raises `Locked`."""
     if path.is_file() and not path.is_symlink():
-        with lock(path):
+        with disk.lock(path):
             pass
     ownership.discard(path)
 
@@ -107,6 +116,15 @@ def _named(variable: str, folder: Path) -> Iterator[None]:
         ) from None
 
 
+def _clear_place(folder: Path) -> None:
+    """What lies where the folder of generations should be is kept under another name."""
+    if os.path.lexists(folder) and not folder.is_dir():
+        aside = folder.with_name(f"{folder.name}.damaged")
+        log.warning("%s: %s is no folder: it is called %s now", _STATE, folder, aside)
+        disk.remove(aside)
+        folder.rename(aside)
+
+
 def _take_over(settings: Settings) -> None:
     """What another user than root may have written is neither read nor followed from here on."""
     if os.geteuid():
@@ -124,7 +142,8 @@ def _discarded(variable: str, folder: Path, patterns: tuple[str, ...]) -> None:
         ownership.discard(path)
     if found:
         names = ", ".join(path.name for path in found)
-        log.info("%s: removed from %s, as other users than root could write it: %s", variable, folder, names)
+        # The workers' own folders are among them, after each start.
+        log.debug("%s: removed from %s, as other users than root could write it: %s", variable, folder, names)
 
 
 def _take_over_generations(state_dir: Path) -> None:

@@ -6,29 +6,27 @@
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
+import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from entrypoint import disk
+from entrypoint.core import manifest
 from entrypoint.core.shown import shown
 
 KEPT = 5
-_REFUSED, _REMARKS = "refused", "warnings.json"
+_REFUSED, _REMARKS, _SUMS = "refused", "warnings.json", "sums.json"
 STAGING = ".staging"
 UNTRUSTED = "untrusted"  # what another user than root may have written, beside the folder of generations
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _MANY = 200  # files; from here on one sync of the file system takes less than one of each file
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-class Locked(Exception):
-    """Another certfront uses the same state folder."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +51,30 @@ class Generations:
         self.folder = state_dir / "generations"
         self.untrusted = state_dir / UNTRUSTED
         self._loaded: dict[str, Generation] = {}
+        self._summed: dict[int, Mapping[str, str]] = {}
         self._refused: set[int] = set()
 
     def prepare(self) -> None:
-        """Make the folders, and sweep what a killed run left half-staged."""
+        """Make the folders, and sweep what a killed run left half-staged, or what is in the place of something else."""
+        if disk.is_read_only(self.state_dir):
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.folder.stat().st_uid == os.geteuid():
             self.folder.chmod(0o700)  # copies of the user's files may be open to nobody who may not read those
-        for path in [*self.folder.glob(f"{STAGING}*"), *self.state_dir.glob(f"{STAGING}*")]:
-            path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
+        odd = [path for path in self._links if os.path.lexists(path) and not path.is_symlink()]
+        odd += [path for path in (self.state_dir / "agent.lock",) if path.is_dir()]
+        for path in [*odd, *self.folder.glob(f"{STAGING}*"), *self.state_dir.glob(f"{STAGING}*")]:
+            disk.remove(path)
+
+    @property
+    def _links(self) -> tuple[Path, Path]:
+        return self.state_dir / "current", self.state_dir / "verified"
+
+    @property
+    def warnings(self) -> tuple[tuple[str, str], ...]:
+        """Where nothing new can be stored, for the status."""
+        reason = "it is mounted read-only: what runs goes on, but nothing new can be stored"
+        return (("CERTFRONT_STATE_DIR", f"{self.state_dir}: {reason}"),) if disk.is_read_only(self.state_dir) else ()
 
     @property
     def config(self) -> Path:
@@ -77,20 +90,47 @@ class Generations:
         return self._linked("verified")
 
     def _linked(self, link: str) -> Generation | None:
+        """The generation that a link names, as only we make links: NGINX would follow others as well."""
         try:
-            return self._load((self.state_dir / link).readlink().name)
-        except (OSError, ValueError):
+            folder, _, name = str((self.state_dir / link).readlink()).rpartition("/")
+        except OSError:
             return None
+        return self._load(name) if folder == self.folder.name else None
 
     def _load(self, name: str) -> Generation | None:
         """A generation by its number, read once: it never changes."""
-        if name not in self._loaded:
+        if name not in self._loaded and _NUMBER.fullmatch(name):
             path = self.folder / name
             try:
-                self._loaded[name] = Generation(int(name), path, json.loads((path / "manifest.json").read_text()))
+                found = manifest.read(disk.content(path / "manifest.json"))
             except (OSError, ValueError):
                 return None
-        return self._loaded[name]
+            self._loaded[name] = Generation(int(name), path, found)
+        return self._loaded.get(name)
+
+    def is_whole(self, generation: Generation) -> bool:
+        """Whether all that was staged is there as it was; of generations of before, whether there is a root file."""
+        if not (generation.path / _SUMS).exists():
+            return not disk.holds(str(generation.config), b"") and generation.config.is_file()
+        sums = self._sums(generation)
+        return bool(sums) and all(self._content(generation, name) is not None for name in sums)
+
+    def _sums(self, generation: Generation) -> Mapping[str, str]:
+        if generation.number not in self._summed:
+            try:
+                found = manifest.read(disk.content(generation.path / _SUMS))
+            except (OSError, ValueError):
+                found = {}
+            self._summed[generation.number] = {name: each for name, each in found.items() if isinstance(each, str)}
+        return self._summed[generation.number]
+
+    def _content(self, generation: Generation, name: str) -> bytes | None:
+        """What a file of a generation holds; None where it is not what was staged."""
+        try:
+            data = disk.content(generation.path / name)
+        except OSError:
+            return None
+        return data if self._sums(generation).get(name, _sum(data)) == _sum(data) else None
 
     def stored(self, identity: str) -> tuple[Mapping[str, Any], bytes, bytes] | None:
         """The newest pair that was ever fit to be served: what the manifest says of it, chain and key as PEM."""
@@ -99,11 +139,9 @@ class Generations:
             entry = generation and generation.manifest.get("pairs", {}).get(identity)
             if not generation or not entry or self.is_refused(generation):
                 continue
-            try:
-                files = [(generation.path / entry[name]).read_bytes() for name in ("chain_file", "key_file")]
-            except OSError:
-                continue
-            return entry, files[0], files[1]
+            chain, key = (self._content(generation, entry[name]) for name in ("chain_file", "key_file"))
+            if chain and key:
+                return entry, chain, key
         return None
 
     def pair_files(self) -> tuple[str, ...]:
@@ -113,7 +151,7 @@ class Generations:
         return tuple(pair[kind] for pair in pairs for kind in ("chain_file", "key_file"))
 
     def _numbers(self) -> list[int]:
-        return sorted(int(path.name) for path in self.folder.glob("[0-9]*") if path.name.isdigit())
+        return sorted(int(path.name) for path in self.folder.glob("[0-9]*") if _NUMBER.fullmatch(path.name))
 
     def next_number(self) -> int:
         """The number that the next staged generation gets."""
@@ -123,7 +161,7 @@ class Generations:
         self,
         number: int,
         files: Mapping[str, bytes],
-        manifest: Mapping[str, Any],
+        about: Mapping[str, Any],
         carried: Iterable[str] = (),
         *,
         sync: bool = True,
@@ -136,34 +174,39 @@ class Generations:
         where the disk refuses.
         """
         staging = self.folder / f"{STAGING}-{number}"
-        current = self.current()
-        before = str(current.path) if current else None
+        content = dict(files) | {"manifest.json": json.dumps(about, indent=1, sort_keys=True).encode()}
+        content[_SUMS] = json.dumps({name: _sum(data) for name, data in content.items()}).encode()
         shutil.rmtree(staging, ignore_errors=True)
         try:
             staging.mkdir(mode=0o700)
-            content = dict(files) | {"manifest.json": json.dumps(manifest, indent=1, sort_keys=True).encode()}
-            many = len(content) > _MANY
-            folders = {"": str(staging)}
-            for name, data in content.items():
-                _place(_made(folders, name), name, data, before, sync=sync and not many)
-            for name in {*carried} - content.keys() if before else ():
-                with suppress(FileNotFoundError):  # somebody has damaged what runs: all the more is a new one needed
-                    os.link(f"{before}/{name}", _made(folders, name))
-            if sync:
-                _sync_file_system(staging) if many else _sync_tree(staging)
+            self._fill(str(staging), content, carried, sync=sync)
             staging.rename(self.folder / str(number))
             if sync:
-                _sync(self.folder)
+                disk.sync(self.folder)
         except OSError:
             for path in (staging, self.folder / str(number)):
                 shutil.rmtree(path, ignore_errors=True)
             raise
-        return Generation(number, self.folder / str(number), dict(manifest))
+        return Generation(number, self.folder / str(number), dict(about))
+
+    def _fill(self, staging: str, content: Mapping[str, bytes], carried: Iterable[str], *, sync: bool) -> None:
+        current = self.current()
+        before = str(current.path) if current else None
+        many = len(content) > _MANY
+        folders = {"": staging}
+        for name, data in content.items():
+            known = f"{before}/{name}" if before and _lasts(name) else ""
+            disk.place(disk.made(folders, name), data, known, sync=sync and not many)
+        for name in {*carried} - content.keys() if before else ():
+            with suppress(OSError):  # somebody has damaged what runs: all the more is a new one needed
+                disk.link(f"{before}/{name}", disk.made(folders, name), sync=sync and not many)
+        if sync:
+            disk.sync_file_system(Path(staging)) if many else disk.sync_tree(Path(staging))
 
     def sync(self, generation: Generation) -> None:
         """Sync what was staged without. Raises OSError and leaves nothing behind where the disk refuses."""
         try:
-            _sync_file_system(generation.path)
+            disk.sync_file_system(generation.path)
         except OSError:
             self.discard(generation)
             raise
@@ -178,9 +221,11 @@ class Generations:
 
     def _link(self, link: str, generation: Generation) -> None:
         before = self._linked(link)
+        if before and before.number == generation.number:
+            return
         self._rename_link(link, generation)
         try:
-            _sync(self.state_dir)
+            disk.sync(self.state_dir)
         except OSError:
             with suppress(OSError):  # whoever made the call takes it for not done: so it is
                 self._rename_link(link, before) if before else (self.state_dir / link).unlink()
@@ -208,10 +253,7 @@ class Generations:
 
     def read(self, generation: Generation, name: str) -> bytes:
         """A file of a generation, empty where it is none."""
-        try:
-            return (generation.path / name).read_bytes()
-        except OSError:
-            return b""
+        return self._content(generation, name) or b""
 
     def discard(self, generation: Generation) -> None:
         """Forget a generation that was only a try."""
@@ -234,8 +276,8 @@ class Generations:
     def remarks(self, generation: Generation) -> tuple[tuple[str, str], ...]:
         """What `remark` kept."""
         try:
-            return tuple((str(place), str(why)) for place, why in json.loads((generation.path / _REMARKS).read_text()))
-        except (OSError, ValueError, TypeError):
+            return tuple((str(place), str(why)) for place, why in json.loads(disk.content(generation.path / _REMARKS)))
+        except (OSError, ValueError, TypeError, RecursionError):
             return ()
 
     def prune(self) -> None:
@@ -245,75 +287,12 @@ class Generations:
         for number in {*refused, *good} - {*refused[-1:], *good[-KEPT:], *self._linked_numbers()}:
             shutil.rmtree(self.folder / str(number), ignore_errors=True)
             self._loaded.pop(str(number), None)
-
-
-@contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold a lock for as long as the context lasts. Raises `Locked`; the kernel frees it when the process dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise Locked(str(path)) from None
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _made(folders: dict[str, str], name: str) -> str:
-    """Where a file goes, below ``folders`` that are there by relative path; what is missing of them is made."""
-    folder, _, base = name.rpartition("/")
-    if folder not in folders:
-        folders[folder] = _made(folders, folder)
-        os.mkdir(folders[folder], 0o700)  # noqa: PTH102 - a thousand of them
-    return f"{folders[folder]}/{base}"
+            self._summed.pop(number, None)
 
 
 def _lasts(name: str) -> bool:
     return name.startswith(("certs/", "source/", "source."))
 
 
-def _place(target: str, name: str, data: bytes, before: str | None, *, sync: bool) -> None:
-    if _lasts(name) and before and _same(f"{before}/{name}", data):
-        os.link(f"{before}/{name}", target)
-        return
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        if sync:
-            os.fsync(descriptor)
-
-
-def _same(path: str, data: bytes) -> bool:
-    try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a thousand of them
-            return file.readall() == data
-    except OSError:
-        return False
-
-
-def _sync_file_system(folder: Path) -> None:
-    """syncfs(2), which also syncs what others have written there: with thousands of files far less than one by one."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        if _libc.syncfs(descriptor):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
-    finally:
-        os.close(descriptor)
-
-
-def _sync_tree(root: Path) -> None:
-    for folder, _, _ in os.walk(root, topdown=False):
-        _sync(Path(folder))
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _sum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

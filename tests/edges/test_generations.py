@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.edges import generations as module
-from entrypoint.edges.generations import KEPT, Generations, Locked, lock
+from entrypoint import disk
+from entrypoint.disk import Locked, lock
+from entrypoint.edges.generations import KEPT, Generations
 from tests.faults import rig
 
 FILES = {
@@ -254,14 +255,14 @@ def test_a_folder_that_cannot_be_synced(generations: Generations, monkeypatch: p
         _live(generations, site="1")
         before = _tree(generations.state_dir)
         with monkeypatch.context() as patch:
-            patch.setattr(module, "_sync", _fails)
+            patch.setattr(disk, "sync", _fails)
             with pytest.raises(OSError, match="error"):
                 generations.stage(generations.next_number(), FILES, {})
         assert _tree(generations.state_dir) == before
         generation = generations.stage(generations.next_number(), FILES, {})
         before = _tree(generations.state_dir)
         with monkeypatch.context() as patch:
-            patch.setattr(module, "_sync", _fails)
+            patch.setattr(disk, "sync", _fails)
             with pytest.raises(OSError, match="error"):
                 publish(generation)
         assert _tree(generations.state_dir) == before
@@ -270,7 +271,7 @@ def test_a_folder_that_cannot_be_synced(generations: Generations, monkeypatch: p
 def test_the_first_link_cannot_be_synced(generations: Generations, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there was none before, there is none afterwards."""
     generation = generations.stage(1, FILES, {})
-    monkeypatch.setattr(module, "_sync", _fails)
+    monkeypatch.setattr(disk, "sync", _fails)
     with pytest.raises(OSError, match="error"):
         generations.publish(generation)
     assert generations.current() is None
@@ -292,7 +293,9 @@ def test_a_mark_that_cannot_be_written(generations: Generations, linked: bool) -
             generations.refuse(refused, "bad")
     assert generations.is_refused(refused)
     assert refused.path.exists() == linked
-    assert generations.stored("site") == ({**_manifest(site="1")["pairs"]["site"]}, b"chain", b"key")  # type: ignore[index]
+    found = generations.stored("site")
+    assert found
+    assert (found[0]["tag"], *found[1:]) == ("1", b"chain", b"key")
 
 
 @pytest.mark.parametrize("damage", ["no manifest", "no JSON", "no chain", "dangling link", "no link"])
@@ -434,7 +437,7 @@ def test_lock(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "lock"
     other = rig.python(
         "import sys, pathlib\n"
-        "from entrypoint.edges.generations import Locked, lock\n"
+        "from entrypoint.disk import Locked, lock\n"
         "try:\n"
         "    with lock(pathlib.Path(sys.argv[1])): sys.exit(0)\n"
         "except Locked: sys.exit(3)\n",
@@ -457,7 +460,7 @@ def test_lock_of_a_killed_holder(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     code = (
         "import sys, pathlib, time\n"
-        "from entrypoint.edges.generations import lock\n"
+        "from entrypoint.disk import lock\n"
         "with lock(pathlib.Path(sys.argv[1])):\n"
         "    print('held', flush=True)\n"
         "    time.sleep(600)\n"
