@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from entrypoint.core import pem
@@ -98,6 +98,18 @@ def test_what_nginx_can_serve_is_served(user: User) -> None:
     assert not any(entries[name]["detail"] or warning(user, name) for name in quiet)
     assert user.http("/readyz", user.status_port)[0] == 200
     assert "warning" in user.command("status").stdout
+
+
+def test_what_no_handshake_can_show_is_served(user: User) -> None:
+    """A brainpool curve, which Python's own TLS does not offer, comes in beside a usual one, and stays."""
+    put(user, "pool.io", site("pool.io", key=ec_key(9, ec.BrainpoolP256R1)), BETWEEN)
+    usual = put(user, OTHER, site(OTHER), BETWEEN)
+    user.start()
+    user.until(lambda: shows(user, OTHER) == usual, "the usual one")
+    user.until(lambda: user.entry("pool.io").get("outcome") in ("installed", "unchanged"), "the unusual one")
+    assert (user.current / "certs" / "pool.io").is_dir()
+    assert user.commented_out() == {}
+    assert "brainpoolP256r1" in warning(user, "pool.io")
 
 
 def test_what_nginx_refuses_is_gated_alone(user: User) -> None:
