@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from entrypoint.core import deaf
 from entrypoint.core.configuration import Configuration
 from entrypoint.core.status_port import foreign_ports
 
@@ -45,7 +46,11 @@ def around(configuration: Configuration, *, live: bool) -> Around:
 def not_inherited(user: Around) -> dict[str, str]:
     """What the user's ``http`` block must not impose on our servers, though NGINX lets them inherit it."""
     off = "ssl_verify_client off;" if "ssl_verify_client" in user.http else ""
-    access = [f"{name} off;" for name in ("auth_basic", "auth_request") if name in user.http]
-    access += ["allow all;"] if not {"allow", "deny"}.isdisjoint(user.http) else []
     trusts = not {"ssl_client_certificate", "ssl_trusted_certificate"}.isdisjoint(user.http)
-    return {"no_client_certificates": off, "site_client_certificates": "" if trusts else off, "open": "\n".join(access)}
+    return {
+        "no_client_certificates": off,
+        "site_client_certificates": "" if trusts else off,
+        "deaf": deaf.server(user.http),
+        "deaf_challenge": deaf.location(user.http, said=("allow", "auth_basic", "deny")),
+        "deaf_zones": deaf.zones(user.http),
+    }
