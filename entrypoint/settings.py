@@ -68,6 +68,7 @@ def _read(env: _Reader) -> Settings:
         before_tls=env.choice("BEFORE_TLS", "wait", "serve"),
         http_port=env.read("HTTP_PORT", "80", values.port, 80),
         https_port=https_port,
+        status_address=env.read("STATUS_ADDRESS", "", values.address, ""),
         status_port=env.read("STATUS_PORT", "8081", values.port, 8081),
         https_public_port=env.read("HTTPS_PUBLIC_PORT", str(https_port), values.port, https_port),
         http3=http3,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -44,6 +44,20 @@ def port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
         raise ValueError("a port between 1 and 65535")
     return int(text)
+
+
+def address(text: str) -> str:
+    """An IP address to listen on; empty for all of them."""
+    if text.lower() == "all":
+        return ""
+    try:
+        plain = text[1:-1] if text.startswith("[") and text.endswith("]") and ":" in text else text
+        found = ip_address("127.0.0.1" if text.lower() == "localhost" else plain)
+    except ValueError:
+        found = None
+    if found is None or "%" in text:
+        raise ValueError("all, or an IP address of this machine such as 127.0.0.1 or ::1")
+    return str(found)
 
 
 def word(text: str) -> str:

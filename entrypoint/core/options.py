@@ -59,6 +59,7 @@ class Settings:
     run_dir: Path
     nginx_bin: str
     nginx_conf: Path
+    status_address: str = ""
     key_given: bool = field(default=False, compare=False)
     warnings: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 

@@ -220,7 +220,9 @@ def _listen_values(settings: Settings, facts: Facts, user: Around) -> dict[str, 
     return {
         "http2": "http2 on;" if directive else "",
         "http_listen": _listen(settings.http_port, first(settings.http_port), facts),
-        "status_listen": "" if status in user.foreign else _listen(status, first(status), facts),
+        "status_listen": ""
+        if status in user.foreign
+        else _listen(status, first(status), facts, settings.status_address),
         "https_listen": _listen(port, f" {tls}", facts),
         "unknown_listen": _listen(port, f" {tls}{first(port)}", facts),
         "quic_listen": _listen(port, " quic", facts) if _http3(settings, facts) else "",
@@ -241,8 +243,11 @@ def _quic(port: int, user: Around) -> str:
     return " ".join([" quic", *once])
 
 
-def _listen(port: int, options: str, facts: Facts) -> str:
+def _listen(port: int, options: str, facts: Facts, only: str = "") -> str:
+    """For one address ``only``, or for all of them."""
     addresses = [str(port)] + ([f"[::]:{port}"] if facts.ipv6 else [])
+    if only:
+        addresses = [f"[{only}]:{port}" if ":" in only else f"{only}:{port}"]
     return "\n".join(f"listen {address}{options};" for address in addresses)
 
 

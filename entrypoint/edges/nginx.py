@@ -106,6 +106,8 @@ def test(program: str, config: Path, run_dir: Path | None = None) -> tuple[str, 
 def _hint(message: str) -> str:
     if re.search(r"bind\(\) to .* failed \(13:", message):
         return f"uid {os.geteuid()} may not listen there: set HTTP_PORT and HTTPS_PORT to ports above 1023"
+    if re.search(r"bind\(\) to .* failed \(99:", message):
+        return "no interface of this machine has that address: is STATUS_ADDRESS right?"
     return ""
 
 

@@ -138,6 +138,26 @@ def test_ipv6(tmp_path: Path, ipv6: bool) -> None:
         assert sum(text.count(f"listen {port} ") for text in texts.values()) == count
 
 
+@pytest.mark.parametrize(
+    ("address", "listens"),
+    [
+        (None, ["18081", "[::]:18081"]),
+        ("127.0.0.1", ["127.0.0.1:18081"]),
+        ("::1", ["[::1]:18081"]),
+        ("0.0.0.0", ["0.0.0.0:18081"]),
+        ("::", ["[::]:18081"]),
+    ],
+)
+@pytest.mark.parametrize("ipv6", [True, False])
+def test_status_address(tmp_path: Path, address: str | None, listens: list[str], ipv6: bool) -> None:
+    """The status port is on the address that is asked for, or on all; the site's ports stay where they are."""
+    known = rig.facts(ipv6=ipv6)
+    texts = rig.plan(rig.settings(tmp_path, STATUS_ADDRESS=address), *PAIR, known=known).texts(1)
+    expected = listens if address or ipv6 else listens[:1]
+    assert re.findall(r"listen ([^\s\"]+) default_server;", texts["status.conf"]) == expected
+    assert texts["site.conf"] == rig.plan(rig.settings(tmp_path), *PAIR, known=known).texts(1)["site.conf"]
+
+
 def test_challenge(tmp_path: Path) -> None:
     """The challenge's path leads to CertMgr, with or without TLS, as the setting says."""
     for pairs in (PAIR, ()):
