@@ -12,8 +12,8 @@ from entrypoint.edges import nginx, source, temporary
 def facts(settings: Settings, program: str) -> tuple[Facts, tuple[str, ...]]:
     """The facts that a configuration depends on, and a sentence for each thing that the machine lacks.
 
-    NGINX is asked for HTTP/3 only where somebody wants it. Raises `Refused` where the program does not say its version.
+    Raises `Refused` where the program does not say its version.
     """
-    http3 = settings.http3 and nginx.has_http3(program)
-    found, warnings = source.facts(nginx.version(program), settings.run_dir, http3=http3)
-    return replace(found, temp_dir=temporary.elsewhere(settings.run_dir)), warnings
+    build = nginx.build(program)
+    found, warnings = source.facts(build.version, settings.run_dir, http3=build.http3)
+    return replace(found, openssl=build.openssl, temp_dir=temporary.elsewhere(settings.run_dir)), warnings

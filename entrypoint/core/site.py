@@ -17,6 +17,10 @@ HTTP2_DIRECTIVE = (1, 25, 1)
 KEEPALIVE_MIN_TIMEOUT = OBJECT_CACHE = (1, 27, 4)
 HTML_ROOT = "/usr/share/nginx/html"
 _PAIR = ("ssl_certificate", "ssl_certificate_key")
+HYBRID_GROUP = (3, 5)  # OpenSSL's version that brought it
+# Mozilla's profile; the first is safe from quantum computers.
+_CURVES = ("X25519MLKEM768", "X25519", "prime256v1", "secp384r1")
+NOFILE = 16384  # descriptors of a worker: two for each of its connections, and some for files
 _SOCKET_ADDRESS = 107  # bytes, unix(7)
 HSTS = "max-age=63072000"  # two years, as Mozilla's profiles have it: for users who include the snippet without HSTS
 
@@ -25,7 +29,8 @@ HSTS = "max-age=63072000"  # two years, as Mozilla's profiles have it: for users
 class Facts:
     """What the machine and its NGINX can do. ``user`` is a ``user`` directive's argument, or empty.
 
-    ``http3`` may be False as well where nobody wants to know.
+    ``http3`` may be False as well where nobody wants to know. ``openssl`` is NGINX's version of it, empty for another
+    library. ``nofile`` is the most descriptors that a process may have, 0 for no limit.
     """
 
     nginx_version: tuple[int, int, int]
@@ -36,6 +41,8 @@ class Facts:
     hosts: Mapping[str, str] = field(default_factory=dict)
     http3: bool = False
     temp_dir: str = ""
+    openssl: tuple[int, ...] = ()
+    nofile: int = 0
 
     def temporary(self, run_dir: object) -> str:
         """The folder for NGINX's temporary files: ``temp_dir``, or below the run folder where that is empty."""
@@ -199,6 +206,8 @@ def _main_values(settings: Settings, facts: Facts, generation: int) -> dict[str,
         "site_name": settings.site_name or "_",
         "acme_target": settings.acme_challenge_target,
         "hsts": settings.hsts or HSTS,
+        "curves": ":".join(_CURVES if facts.openssl >= HYBRID_GROUP else _CURVES[1:]),
+        "nofile": f"worker_rlimit_nofile {min(facts.nofile or NOFILE, NOFILE)};",
         "html_root": HTML_ROOT,
     }
 

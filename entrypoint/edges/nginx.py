@@ -13,12 +13,14 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from entrypoint import sockets
 from entrypoint.core import nginx_log
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.options import NGINX_SOCKET, REFUSALS
 
+_HTTP3 = "--with-http_v3_module"
 _COMM = 15  # bytes of a program's name that the kernel shows, proc(5)
 _ANSWER = 65536 + 4096  # bytes that are read of an answer
 _ANSWER_TIMEOUT = 2  # seconds
@@ -57,19 +59,41 @@ def _wheel() -> str | None:
     return str(nginx_binary())
 
 
-def version(program: str) -> tuple[int, int, int]:
-    """The version that ``nginx -v`` prints."""
-    done = subprocess.run([program, "-v"], capture_output=True, text=True, check=False, timeout=30)
-    found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", done.stderr)
+class Build(NamedTuple):
+    """What a binary is made of; ``openssl`` is empty where it has another library, such as LibreSSL."""
+
+    version: tuple[int, int, int]
+    http3: bool
+    openssl: tuple[int, ...]
+
+
+def build(program: str) -> Build:
+    """What ``nginx -V`` says. The OpenSSL that it runs with counts, not the one that it was built with.
+
+    HTTP/3 came with 1.25.0, as a module that a build may lack. Raises `Refused` where it says no version.
+    """
+    said = _said_of_itself(program)
+    found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", said)
     if not found:
-        raise Refused(Outcome.CONFIG_REJECTED, f"{program} -v did not say its version: {done.stderr.strip()!r}")
-    return int(found[1]), int(found[2]), int(found[3])
+        raise Refused(Outcome.CONFIG_REJECTED, f"{program} -v did not say its version: {said.strip()!r}")
+    openssl = re.findall(r"(?:built|running) with OpenSSL (\d+)\.(\d+)\.(\d+)", said)
+    known = tuple(map(int, openssl[-1])) if openssl else ()
+    return Build((int(found[1]), int(found[2]), int(found[3])), _HTTP3 in said.split(), known)
+
+
+def version(program: str) -> tuple[int, int, int]:
+    """Its version. Raises `Refused`."""
+    return build(program).version
 
 
 def has_http3(program: str) -> bool:
-    """Whether it can do HTTP/3: the module came with 1.25.0, and its build says that it is in."""
-    done = subprocess.run([program, "-V"], capture_output=True, text=True, check=False, timeout=30)
-    return "--with-http_v3_module" in done.stderr.split()
+    """Whether it can do HTTP/3."""
+    return _HTTP3 in _said_of_itself(program).split()
+
+
+def _said_of_itself(program: str) -> str:
+    """What ``nginx -V`` prints: all that ``-v`` does, and more."""
+    return subprocess.run([program, "-V"], capture_output=True, text=True, check=False, timeout=30).stderr
 
 
 def test(program: str, config: Path, run_dir: Path | None = None) -> tuple[str, ...]:  # noqa: PT028 - NGINX's test

@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import resource
 import socket
 import stat
 from pathlib import Path
@@ -28,8 +29,13 @@ def facts(nginx_version: tuple[int, int, int], run_dir: Path, *, http3: bool = F
     user, warning = _worker_user(run_dir)
     log = _can_open_stdout()
     nolog = "standard output cannot be opened as a file (a socket?): the access log is off" if not log else ""
-    found = Facts(nginx_version, _ipv6(), user, log, _nameservers(), _hosts(), http3)
+    found = Facts(nginx_version, _ipv6(), user, log, _nameservers(), _hosts(), http3, nofile=_nofile())
     return found, tuple(sentence for sentence in (warning, nolog) if sentence)
+
+
+def _nofile() -> int:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return 0 if limit == resource.RLIM_INFINITY else limit
 
 
 def _ipv6() -> bool:

@@ -158,6 +158,23 @@ def test_status_address(tmp_path: Path, address: str | None, listens: list[str],
     assert texts["site.conf"] == rig.plan(rig.settings(tmp_path), *PAIR, known=known).texts(1)["site.conf"]
 
 
+@pytest.mark.parametrize(
+    ("openssl", "hybrid"), [((3, 5, 1), True), ((4, 0, 0), True), ((3, 4, 9), False), ((1, 1, 1), False), ((), False)]
+)
+def test_curves(tmp_path: Path, openssl: tuple[int, ...], hybrid: bool) -> None:
+    """Mozilla's groups, in its order; the hybrid one where this OpenSSL has it."""
+    texts = rig.plan(rig.settings(tmp_path), *PAIR, known=rig.facts(openssl=openssl)).texts(1)
+    line = "ssl_ecdh_curve " + "X25519MLKEM768:" * hybrid + "X25519:prime256v1:secp384r1;"
+    assert line in texts["snippets/tls.conf"].splitlines()
+
+
+@pytest.mark.parametrize(("limit", "written"), [(0, 16384), (1048576, 16384), (16384, 16384), (4096, 4096), (256, 256)])
+def test_descriptors(tmp_path: Path, limit: int, written: int) -> None:
+    """Workers may have what their connections need, as far as this process may give it."""
+    texts = rig.plan(rig.settings(tmp_path), *PAIR, known=rig.facts(nofile=limit)).texts(1)
+    assert f"\nworker_rlimit_nofile {written};\n" in texts["nginx.conf"]
+
+
 def test_challenge(tmp_path: Path) -> None:
     """The challenge's path leads to CertMgr, with or without TLS, as the setting says."""
     for pairs in (PAIR, ()):

@@ -331,3 +331,24 @@ def test_http3(said: str, can: bool, tmp_path: Path) -> None:
     program.chmod(0o755)
     assert nginx.has_http3(str(program)) is can
     assert not nginx.has_http3(rig.NEW)
+
+
+@pytest.mark.parametrize(
+    ("said", "openssl"),
+    [
+        ("built with OpenSSL 3.5.1 1 Jul 2025", (3, 5, 1)),
+        ("built with OpenSSL 3.0.22 25 Aug 2026 (running with OpenSSL 3.5.4 30 Sep 2025)", (3, 5, 4)),
+        ("built with OpenSSL 3.5.1 (running with OpenSSL 3.0.19 27 Jan 2026)", (3, 0, 19)),
+        ("built with OpenSSL 1.1.1w  11 Sep 2023", (1, 1, 1)),
+        ("built with LibreSSL 4.1.0", ()),
+        ("built with BoringSSL", ()),
+        ("", ()),
+    ],
+)
+def test_openssl(said: str, openssl: tuple[int, ...], tmp_path: Path) -> None:
+    """The version of OpenSSL that it runs with, none for another library."""
+    program = tmp_path / "nginx"
+    program.write_text(f"#!/bin/sh\necho 'nginx version: nginx/1.30.1\n{said}' >&2\n")
+    program.chmod(0o755)
+    assert nginx.build(str(program)) == ((1, 30, 1), False, openssl)
+    assert nginx.build(rig.NEW).openssl >= (3,)
