@@ -190,7 +190,7 @@ def record(slot: Slot, found: Found, failure: Problem | None, now: datetime, int
     if not found.problem and not failure:
         same = slot.chain is not None and found.presented == slot.chain.ders
         slot.presented = slot.chain.ders if slot.chain and same else found.presented  # kept once
-    slot.warnings = () if found.problem or failure else found.warnings
+        slot.warnings = found.warnings
     show_served(slot)
     good = Outcome.UNCHANGED if before == slot.record.served else Outcome.INSTALLED
     failure = None if found.chain and found.chain == slot.chain and slot.served else failure

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from entrypoint.core import vet as vetting
-from entrypoint.core.model import Outcome, Verdict
+from entrypoint.core.model import Outcome, Problem, Verdict
 from entrypoint.core.options import Settings
 from entrypoint.core.report import Record
 from entrypoint.core.wanted import Wanted
 from entrypoint.demo.standin import Credential, StandInCertMgr
 from entrypoint.look import Found, Slot, _unexpected, look_at_all
+from entrypoint.pairs import record
 from tests import pki
 from tests.faults import rig
 
@@ -70,6 +72,26 @@ def test_what_one_provokes_is_its_own_problem(
     assert type(raised).__name__ in problem.detail
     assert problem.detail.isprintable()
     assert "Traceback" not in caplog.text
+
+
+def test_warnings_outlive_a_failed_check(tmp_path: Path) -> None:
+    """What a certificate lacks is said again after CertMgr was away, though nothing is vetted anew."""
+    site = pki.issue(NAMES[0], CA, names=NAMES[:1], key=KEY)
+    slot = _slot(tmp_path, NAMES[0])
+    slot.wanted = replace(slot.wanted, names=NAMES[:2])
+    said = []
+    with StandInCertMgr(Credential((NAMES[0],), KEY, [site.der, CA.der])) as certmgr:
+        settings = _settings(tmp_path, certmgr)
+        for step in ("first", "again", "away", "back", "rejected", "mended"):
+            certmgr.stop() if step == "away" else certmgr.start() if step == "back" else None
+            (found,) = asyncio.run(look_at_all([slot], settings, pki.NOW, force=False))
+            if step == "first" and found.chain and found.usable:
+                slot.chain, slot.about, slot.live, slot.served = found.chain, found.usable.about, True, True
+            failure = Problem(Outcome.CONFIG_REJECTED, "elsewhere") if step == "rejected" else None
+            record(slot, found, failure, pki.NOW, 300)
+            said.append((slot.record.outcome, f"missing: {NAMES[1]}" in slot.record.detail))
+    good = (Outcome.UNCHANGED, True)
+    assert said == [(Outcome.INSTALLED, True), good, (Outcome.UNREACHABLE, False), good, good, good]
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt(), SystemExit(0), asyncio.CancelledError()])
