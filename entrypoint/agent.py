@@ -109,7 +109,14 @@ class Agent:
             self.watching.stop()
         loop = asyncio.get_running_loop()
         self.watching = self.pairs.watch(functools.partial(loop.call_soon_threadsafe, self._files_changed), self.clock)
-        loop.call_later(_UNWATCHED, self._files_changed)  # what came between reading and watching is no event
+        loop.call_later(_UNWATCHED, self._look_again)
+
+    def _look_again(self) -> None:
+        """What came between reading and watching was no event. What somebody is writing waits until that is quiet."""
+        if self.pairs.being_written(self.clock()):
+            asyncio.get_running_loop().call_later(_UNWATCHED, self._look_again)
+        else:
+            self._files_changed()
 
     def _settle(self) -> None:
         """After a cycle: follow new folders, clear up, and, once, give back what only the start needed."""
@@ -256,14 +263,6 @@ class Agent:
             problem=self.rejected,
         )
 
-    def _not_running(self) -> str:
-        """Why nothing of the user's configuration runs, where that is so."""
-        current = self.generations.current()
-        if (current and current.manifest.get("source")) or not (self.pairs.source or self.pairs.problem):
-            return ""
-        reason = self.failure.detail if self.failure else "it has not been taken up yet"
-        return f"NGINX_CONF: nothing of {self.settings.nginx_conf} runs: {reason}"
-
     def _publish(self) -> None:
         since = nginx.running_since(self.settings.run_dir / "nginx.pid")
         self.nginx["running_since"] = rfc3339(since) if since else None
@@ -272,7 +271,7 @@ class Agent:
         try:
             self.alive.go_on(horizon)
             self.files.status(self._status(self.slots))
-            besides = "\n".join(filter(None, [self.doubts.not_ready, self._not_running()]))
+            besides = "\n".join(filter(None, [self.doubts.not_ready, self.pairs.not_running(self.failure)]))
             self.files.readiness(report.not_ready((slot.record for slot in self.slots), besides))
         except OSError as error:
             log.error("CERTFRONT_RUN_DIR: the status cannot be written: %s", error)

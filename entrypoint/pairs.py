@@ -61,6 +61,14 @@ class Pairs:
             slot.served = False
             show_served(slot)
 
+    def not_running(self, failure: Problem | None) -> str:
+        """Why nothing of the user's configuration runs, where that is so; ``failure`` is what came of the last try."""
+        current = self.generations.current()
+        if (current and current.manifest.get("source")) or not (self.source or self.problem):
+            return ""
+        reason = failure.detail if failure else "it has not been taken up yet"
+        return f"NGINX_CONF: nothing of {self.settings.nginx_conf} runs: {reason}"
+
     def refresh(self) -> bool:
         """Read the user's configuration again if it changed, and the files' contents; whether anything did."""
         return any([self._configuration_changed(), self._contents_changed()])
