@@ -98,6 +98,11 @@ def test_what_nginx_can_serve_is_served(user: User) -> None:
     assert not any(entries[name]["detail"] or warning(user, name) for name in quiet)
     assert user.http("/readyz", user.status_port)[0] == 200
     assert "warning" in user.command("status").stdout
+    user.stop()
+    user.start()
+    for name, chain in (wanted | quiet).items():
+        user.until(lambda name=name, chain=chain: shows(user, name) == chain, f"{name} after a restart")  # type: ignore[misc]
+    user.until(lambda: user.entry("edwards.io").get("state") == "serving", "the status after a restart")
 
 
 def test_what_no_handshake_can_show_is_served(user: User) -> None:
