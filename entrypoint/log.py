@@ -11,6 +11,7 @@ import time
 from entrypoint.core.shown import shown
 
 _LINE_END = re.compile("\n(?! )")
+_LONGEST = 2048  # bytes of one message with what stands around it; some collectors split what is longer
 
 
 class _Text(logging.Formatter):
@@ -22,7 +23,7 @@ class _Text(logging.Formatter):
         super().__init__("%(asctime)sZ %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
-        return _LINE_END.sub("\n  ", super().formatMessage(record))
+        return _clipped(_LINE_END.sub("\n  ", super().formatMessage(record)), _LONGEST)
 
 
 class _Json(logging.Formatter):
@@ -35,6 +36,9 @@ class _Json(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        spare = _LONGEST - len(_object({**entry, "message": ""}))
+        if len(_object(entry["message"])) > spare:
+            entry["message"] = _clipped(entry["message"], spare * spare // len(_object(entry["message"])))
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps(entry | getattr(record, "fields", {}), ensure_ascii=False)
@@ -44,6 +48,23 @@ def _shown(record: logging.LogRecord) -> bool:
     """Neither UTF-8 nor JSON can hold what is not UTF-8 in the name of a file; a terminal obeys escape sequences."""
     record.msg, record.args = shown(record.getMessage()), None
     return True
+
+
+def _object(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace")
+
+
+def _clipped(text: str, most: int) -> str:
+    """A text of so many bytes at most, with the number of those that are left out."""
+    data = text.encode(errors="backslashreplace")
+    if len(data) <= most:
+        return text
+    left = data[: most - len(_more(len(data)))].decode(errors="ignore")
+    return left + _more(len(data) - len(left.encode()))
+
+
+def _more(number: int) -> str:
+    return f" … and {number} bytes more"
 
 
 def setup(style: str, level: str) -> None:

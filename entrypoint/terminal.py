@@ -17,7 +17,8 @@ def overview(status: dict[str, Any]) -> str:
     status = all_shown(status, lines=False)
     nginx = status["nginx"]
     head = f"generation {status['generation']}, NGINX {nginx.get('version', '?')}, updated {status['updated_at']}"
-    entries = [certificate(entry) for entry in status["certificates"]] or ["no certificates: no server needs one"]
+    none = "no certificates: no server needs one" if nginx else "starting: the first check has not ended yet"
+    entries = [certificate(entry) for entry in status["certificates"]] or [none]
     return "\n".join([head, *entries, *_configuration(status.get("configuration", {}))])
 
 

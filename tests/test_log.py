@@ -71,3 +71,28 @@ def test_json() -> None:
 def test_level(level: str, count: int) -> None:
     """Nothing below the level is logged, and libraries only warn."""
     assert len(_run("json", level)) == count
+
+
+LONG = """
+import logging, sys
+from entrypoint import log
+log.setup(sys.argv[1], "info")
+for text in ("x" * 100_000, "\\n" * 5000, "Größe " * 3000, '"' * 3000, chr(0xDCFF) * 3000, "short"):
+    logging.getLogger("certfront").info(text, extra={"fields": {}})
+"""
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_long(style: str) -> None:
+    """No message takes more than 2 KB, and what is left out is counted; what is shorter is whole."""
+    done = subprocess.run(
+        rig.python(LONG, style), capture_output=True, check=True, env=rig.python_environment(PYTHONIOENCODING="utf-8")
+    )
+    marks = [b"INFO  ", b'"level"'][style == "json"]
+    records = done.stderr.split(marks)[1:]
+    assert len(records) == 6
+    assert max(map(len, records)) <= 2048
+    assert all(b"bytes more" in record for record in records[:-1])
+    assert b"more" not in records[-1]
+    if style == "json":
+        assert [json.loads(line)["level"] for line in done.stderr.decode().splitlines()] == ["info"] * 6

@@ -82,6 +82,13 @@ def test_nothing() -> None:
     assert "last check not yet" in unchecked
 
 
+def test_starting() -> None:
+    """Before the first check nobody knows who needs a certificate: what the start wrote says so."""
+    text = terminal.overview(report.status((), generation=7, nginx={}, now=NOW, interval=300))
+    assert "starting" in text
+    assert "no server needs one" not in text
+
+
 @pytest.mark.parametrize("state", list(State))
 def test_every_state(state: State) -> None:
     """Every state has its colour on a terminal, and none elsewhere."""

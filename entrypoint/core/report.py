@@ -13,6 +13,7 @@ from entrypoint.core.times import rfc3339
 
 _STALE_INTERVALS = 3
 _EXPIRING_PART = 5
+_LONG, _SHORT, _NAME = 600, 200, 80  # characters of a detail, of a list or a hint, of a name; a block has two lists
 _CONNECTION = (Outcome.UNREACHABLE, Outcome.NOT_TLS, Outcome.HANDSHAKE_FAILED, Outcome.NO_CERTIFICATE)
 
 
@@ -163,19 +164,30 @@ def change(record: Record, old: CertificateInfo | None, new: CertificateInfo) ->
 
 
 def refusal(record: Record, found: CertificateInfo | None) -> str:
-    """The block of a refusal: why, what is served on, and what came back."""
-    lines = [f"{record.name}: {record.outcome}: {record.detail}"]
-    lines += [f"  hint: {record.hint}"] if record.hint else []
+    """The block of a refusal: why, what is served on, and what came back; the status has all of what is cut here."""
+    lines = [f"{record.name}: {record.outcome}: {cut(record.detail, _LONG)}"]
+    lines += [f"  hint: {cut(record.hint, _SHORT)}"] if record.hint else []
     lines += _block("served", record.served) if record.served else ["  served: nothing yet"]
     return "\n".join(lines + (_block("refused", found) if found else []))
+
+
+def cut(text: str, most: int) -> str:
+    """A text of about so many characters at most, with the number of what is left out of the list that it is."""
+    if len(text) <= most:
+        return text
+    separator = max(("; ", ", "), key=text[:most].rfind)
+    end = text[:most].rfind(separator)
+    if end < most // 2:
+        return f"{text[:most]} … and {len(text) - most} characters more"
+    return f"{text[:end]}{separator}… and {text[end:].count(separator)} more"
 
 
 def _block(title: str, info: CertificateInfo | None) -> list[str]:
     if info is None:
         return [f"  {title}: none"]
     return [
-        f"  {title}: {', '.join(info.names)}",
-        f"    subject {info.subject or '(empty)'}; issuer {info.issuer}",
+        f"  {title}: {cut(', '.join(info.names), _SHORT)}",
+        f"    subject {cut(info.subject or '(empty)', _NAME)}; issuer {cut(info.issuer, _NAME)}",
         f"    valid {rfc3339(info.not_before)} to {rfc3339(info.not_after)}",
         f"    SHA-256 {info.fingerprint_sha256}; serial {info.serial}",
     ]

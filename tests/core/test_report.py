@@ -253,3 +253,39 @@ def test_block_of_a_refusal() -> None:
     pending = report.refusal(replace(record, served=None, hint=""), None)
     assert len(pending.splitlines()) == 2
     assert pending.splitlines()[1].startswith("  served: nothing yet")
+
+
+def _many(separator: str, number: int = 500) -> str:
+    return separator.join(f"name-{each}.acme.io" for each in range(number))
+
+
+@pytest.mark.parametrize(
+    ("detail", "told"),
+    [
+        ("missing: " + _many(", "), "more"),
+        ("; ".join(f"problem {each}: nothing fits" for each in range(300)), "more"),
+        ("x" * 5000, "characters more"),
+        ("one problem; " + "x" * 5000, "characters more"),
+        ("short", "short"),
+    ],
+    ids=["names", "problems", "message", "problem and message", "short"],
+)
+def test_a_long_refusal_is_cut_in_the_log(detail: str, told: str) -> None:
+    """Of long lists and messages the log has the beginning and how much more there is, all within 2 KB."""
+    info = replace(INFO, names=tuple(_many(" ").split()), subject="CN=" + "x" * 5000)
+    record = replace(report.checked(SERVED, Problem(Outcome.WRONG_NAME, detail, "y, " * 900), Outcome.UNCHANGED, NOW))
+    text = report.refusal(replace(record, served=info), info)
+    assert len(text.encode()) <= 2048 - len("2026-03-01T12:00:00Z WARNING ")
+    assert told in text
+    assert "hint: " in text
+    assert "refused: name-0.acme.io, " in text
+
+
+def test_what_is_left_out_is_counted() -> None:
+    """What is named and what is counted is all of it."""
+    text = _many(", ", 100)
+    cut = report.cut(text, 300)
+    named, _, more = cut.rpartition(", … and ")
+    assert len(cut) < 330
+    assert len(named.split(", ")) + int(more.removesuffix(" more")) == 100
+    assert report.cut(text, len(text)) == text
