@@ -250,4 +250,4 @@ def _supervise(settings: Settings, program: str, nginx_conf: Path) -> int:
     _say_taken_ports(settings)
     agent = children.confined([sys.executable, "-m", "entrypoint", "agent"])
     config = children.write_config(settings.run_dir, [program, "-e", "stderr", "-c", str(nginx_conf)], agent)
-    return supervisor.run(config)
+    return supervisor.run(config, json=settings.log_format == "json")

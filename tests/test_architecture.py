@@ -36,7 +36,8 @@ ALLOWED: dict[str, set[str]] = {
     "reserve": set(),
     "signals": set(),
     "disk": set(),
-    "edges": {"core", "disk", "files", "memory", "oom", "reserve", "settings", "signals", "sockets"},
+    "relay": {"core"},
+    "edges": {"core", "disk", "files", "memory", "oom", "relay", "reserve", "settings", "signals", "sockets"},
     "look": {"core", "edges", "files", "settings"},  # the first half of the agent's cycle
     "isolate": {"core"},
     "blame": {"core", "isolate"},

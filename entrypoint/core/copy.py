@@ -87,13 +87,18 @@ class Copier:
         self.staying: list[tuple[Server, Listener]] = []
         self.edits: dict[str, dict[tuple[int, int, bool], Edit]] = {}
 
-    def copy(self, *, http: str, main: str, keep_user: bool) -> Copy:
-        """Copy all files. ``http`` is put in at the end of the ``http`` block, ``main`` behind everything."""
+    def copy(self, *, http: str, main: str, keep_user: bool, edits: Iterable[tuple[str, Edit]] = ()) -> Copy:
+        """Copy all files. ``http`` is put in at the end of the ``http`` block, ``main`` behind everything.
+
+        ``edits`` are what else is to change, each with its file.
+        """
         self._servers()
         self._faults()
         self._settings()
         self._main(keep_user=keep_user)
         self._paths()
+        for file, edit in edits:
+            self._edit(file, edit)
         found = stand_ins(self.source, self.staying, self.lost)
         self._put_in(http, main, found)
         rendered = {file: self._rendered(file) for file in self.configuration.files}

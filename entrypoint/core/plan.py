@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from entrypoint.core import access_lines
 from entrypoint.core.around import Around, around
 from entrypoint.core.configuration import Source
 from entrypoint.core.copy import Copier, Copy, Pair
@@ -252,6 +253,7 @@ class Plan:
             http=http_additions(self.settings, self.facts, self._around),
             main=main_additions(self.settings, self.facts, self._around),
             keep_user=bool(self.facts.user),
+            edits=access_lines.edits(self.source, self.settings, self.facts, self.templates),
         )
 
     @cached_property

@@ -16,6 +16,8 @@ from entrypoint.core.template import fill
 HTTP2_DIRECTIVE = (1, 25, 1)
 KEEPALIVE_MIN_TIMEOUT = OBJECT_CACHE = (1, 27, 4)
 HTML_ROOT = "/usr/share/nginx/html"
+JSON_FORMAT = "certfront_access"  # of access lines in the user's configuration, see `access_lines`
+_DEFAULT_LOG = "/var/log/nginx/access.log"  # where the official image's NGINX logs to if nothing is said
 _PAIR = ("ssl_certificate", "ssl_certificate_key")
 HYBRID_GROUP = (3, 5)  # OpenSSL's version that brought it
 # Mozilla's profile; the first is safe from quantum computers.
@@ -30,7 +32,8 @@ class Facts:
     """What the machine and its NGINX can do. ``user`` is a ``user`` directive's argument, or empty.
 
     ``http3`` may be False as well where nobody wants to know. ``openssl`` is NGINX's version of it, empty for another
-    library. ``nofile`` is the most descriptors that a process may have, 0 for no limit.
+    library. ``nofile`` is the most descriptors that a process may have, 0 for no limit. ``outputs`` are
+    NGINX's usual logs that are links to standard output or error.
     """
 
     nginx_version: tuple[int, int, int]
@@ -43,6 +46,7 @@ class Facts:
     temp_dir: str = ""
     openssl: tuple[int, ...] = ()
     nofile: int = 0
+    outputs: frozenset[str] = frozenset()
 
     def temporary(self, run_dir: object) -> str:
         """The folder for NGINX's temporary files: ``temp_dir``, or below the run folder where that is empty."""
@@ -121,6 +125,8 @@ def http_additions(settings: Settings, facts: Facts, user: Around) -> str:
     wanted["server_names_hash_bucket_size"] = "512"
     if facts.nginx_version >= KEEPALIVE_MIN_TIMEOUT:
         wanted["keepalive_min_timeout"] = "5s"
+    if settings.log_format == "json" and user.http and _DEFAULT_LOG in facts.outputs:
+        wanted["access_log"] = f"{_DEFAULT_LOG} {JSON_FORMAT}"
     lines = [f"    {name} {value};\n" for name, value in wanted.items() if name not in user.http]
     return "".join([*lines, "    include status.conf;\n    include site.conf;\n"])
 

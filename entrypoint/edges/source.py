@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
@@ -11,6 +12,7 @@ import stat
 from pathlib import Path
 
 import entrypoint
+from entrypoint.core.access_lines import OUTPUTS
 from entrypoint.core.site import Facts
 
 _WORKERS = ("nginx", "www-data", "nobody")
@@ -29,13 +31,24 @@ def facts(nginx_version: tuple[int, int, int], run_dir: Path, *, http3: bool = F
     user, warning = _worker_user(run_dir)
     log = _can_open_stdout()
     nolog = "standard output cannot be opened as a file (a socket?): the access log is off" if not log else ""
-    found = Facts(nginx_version, _ipv6(), user, log, _nameservers(), _hosts(), http3, nofile=_nofile())
+    found = Facts(
+        nginx_version, _ipv6(), user, log, _nameservers(), _hosts(), http3, nofile=_nofile(), outputs=_outputs()
+    )
     return found, tuple(sentence for sentence in (warning, nolog) if sentence)
 
 
 def _nofile() -> int:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return 0 if limit == resource.RLIM_INFINITY else limit
+
+
+def _outputs() -> frozenset[str]:
+    """NGINX's usual log files that are links to standard output or error, as in the official image."""
+    found = set()
+    for path in ("/var/log/nginx/access.log", "/var/log/nginx/error.log"):
+        with contextlib.suppress(OSError):
+            found |= {path} if os.readlink(path) in OUTPUTS else set()  # noqa: PTH115 - the link alone
+    return frozenset(found)
 
 
 def _ipv6() -> bool:

@@ -2,7 +2,8 @@
 
 What differs from stock supervisord, and why:
 
-- children write to our own standard output and error, unaltered and without a copy through this process;
+- children write to our own standard output and error, unaltered and without a copy through this process (but for
+  LOG_FORMAT=json: then lines on standard error become JSON, and those on standard output are NGINX's JSON already);
 - the loop wakes at once for signals and for its first turn, instead of after its poll of a second;
 - SIGHUP means "check now" and goes to the agent; stock supervisord restarts everything;
 - SIGUSR1 means "reopen the logs" and goes to NGINX; all other signals do nothing;
@@ -31,9 +32,11 @@ from supervisor.supervisord import Supervisor
 
 from entrypoint import memory, oom, reserve, signals
 from entrypoint.core.options import NGINX_SOCKET
+from entrypoint.relay import Relay, Wakeup
 
 log = logging.getLogger("certfront.supervisord")
 
+_LOGGERS = {"nginx": "nginx", "agent": "certfront"}  # by program, for lines that are none of our own log
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _GROUP_POLLS, _GROUP_POLL = 100, 0.01  # seconds: killed processes are gone at once, or hang in the kernel
 _libc = ctypes.CDLL(None)
@@ -41,40 +44,23 @@ _libc = ctypes.CDLL(None)
 _PASSED_ON = {signal.SIGHUP: "agent", signal.SIGUSR1: "nginx"}
 
 
-def run(config: Path) -> int:
-    """Supervise until a signal or NGINX ends it; returns the exit status for the whole."""
+def run(config: Path, *, json: bool = False) -> int:
+    """Supervise until a signal or NGINX ends it; returns the exit status for the whole.
+
+    With ``json`` all that children write on standard error becomes JSON.
+    """
     tempfile.tempdir = str(config.parent)  # supervisord insists on one, and a read-only root may have no /tmp
     options = _Options(config.parent)
+    options.relays = {name: Relay(logger) for name, logger in _LOGGERS.items()} if json else {}
     options.realize(args=["-c", str(config), "-n"])
     options.first, options.test = True, False  # what supervisord.main() sets
     supervisor = _Supervisor(options)
     memory.settle()
     with contextlib.suppress(asyncore.ExitNow):
         supervisor.main()
+    for relay in options.relays.values():
+        relay.drain()
     return 1 if supervisor.nginx_gave_up else 0
-
-
-class _Wakeup:
-    """A pipe in the poll set that signals write to; asyncore's dispatcher protocol as supervisord uses it."""
-
-    def __init__(self) -> None:
-        self.reader, self.writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
-
-    def wake(self) -> None:
-        os.write(self.writer, b"\0")
-
-    def readable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return False
-
-    def handle_read_event(self) -> None:
-        os.read(self.reader, 4096)
-
-    def handle_error(self) -> None:
-        pass
 
 
 class _Log:
@@ -127,6 +113,8 @@ class _Process(Subprocess):  # type: ignore[misc]
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.ENDING)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
+        if relay := self.config.options.relays.get(self.config.name):
+            os.dup2(relay.writer, 2)
         os.closerange(3, self.config.options.minfds)
         # A run that is killed takes its children along, so that the next start finds its ports free.
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -147,7 +135,8 @@ class _Options(ServerOptions):  # type: ignore[misc]
         super().__init__()
         self.run_dir = run_dir
         self.shortage = _Shortage()
-        self.wakeup = _Wakeup()
+        self.relays: dict[str, Relay] = {}
+        self.wakeup = Wakeup()
         self.wakeup.wake()
 
     def processes_from_section(self, parser: Any, section: Any, group_name: Any, klass: Any = None) -> Any:
@@ -165,7 +154,9 @@ class _Options(ServerOptions):  # type: ignore[misc]
 
     def get_socket_map(self) -> dict[int, Any]:
         sockets: dict[int, Any] = super().get_socket_map()  # the very dictionary that connections are added to
-        sockets.setdefault(self.wakeup.reader, self.wakeup)
+        pipes: list[Wakeup | Relay] = [self.wakeup, *self.relays.values()]
+        for pipe in pipes:
+            sockets.setdefault(pipe.reader, pipe)
         return sockets
 
 

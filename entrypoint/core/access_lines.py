@@ -1,0 +1,62 @@
+"""Access lines of the user's configuration on standard output, as JSON where LOG_FORMAT=json asks for all lines so."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from entrypoint.core.configuration import Source
+from entrypoint.core.edit import Replace
+from entrypoint.core.options import Settings
+from entrypoint.core.site import JSON_FORMAT, Facts
+from entrypoint.core.syntax import Directive, Parsed, attempt, walk
+
+OUTPUTS = frozenset({"/dev/stdout", "/dev/stderr", "/proc/self/fd/1", "/proc/self/fd/2"})
+_DEFINED = f"log_format {JSON_FORMAT} "
+_STREAM = (
+    f"{_DEFINED}escape=json "
+    '\'{"time":"$time_iso8601","logger":"access","remote_addr":"$remote_addr","protocol":"$protocol",\' '
+    '\'"status":$status,"bytes":$bytes_sent,"seconds":$session_time}\';'
+)
+
+
+def edits(
+    source: Source, settings: Settings, facts: Facts, templates: Mapping[str, str]
+) -> Iterator[tuple[str, Replace]]:
+    """The changes that make them JSON, each with its file.
+
+    A log whose own format escapes JSON is the user's JSON, and stays.
+    """
+    if settings.log_format != "json":
+        return
+    json = _json_formats(source)
+    for file, log in _logs(source, OUTPUTS | facts.outputs):
+        if edit := _with_format(log, json):
+            yield file, edit
+    http = " ".join(templates["templates/log-json.conf"].split("\n")).replace("log_format certfront ", _DEFINED, 1)
+    for context, text in {"http": http, "stream": _STREAM}.items():
+        for block in source.configuration.levels["main"].get(context, ())[:1]:
+            if block.directive.inside:
+                start = block.directive.inside[0]
+                yield block.file, Replace(start, start, f" {text} ")
+
+
+def _logs(source: Source, outputs: Collection[str]) -> Iterator[tuple[str, Directive]]:
+    for file in source.configuration.files:
+        parsed = attempt(source.texts[file])
+        for each in walk(parsed.directives) if isinstance(parsed, Parsed) else ():
+            if each.name == "access_log" and each.args and each.args[0].value in outputs:
+                yield file, each
+
+
+def _json_formats(source: Source) -> frozenset[str]:
+    levels = source.configuration.levels
+    formats = (each for context in ("http", "stream") for each in levels[context].get("log_format", ()))
+    return frozenset(each.words[0].value for each in formats if any(word.value == "escape=json" for word in each.words))
+
+
+def _with_format(log: Directive, json: Collection[str]) -> Replace | None:
+    """NGINX takes the second word for the format's name, whatever it is, and knows one without."""
+    path, *others = log.args
+    if not others:
+        return Replace(path.end, path.end, f" {JSON_FORMAT}")
+    return None if others[0].value in json else Replace(others[0].start, others[0].end, JSON_FORMAT)
