@@ -14,8 +14,16 @@ others() {
     done
 }
 
+# LOG_FORMAT=json is for all lines: text in, an object a line out.
+objects() {
+    case ${LOG_FORMAT:-} in [Jj][Ss][Oo][Nn]) ;; *) cat; return ;; esac
+    now=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+    tr -d '\000-\010\013-\037' | sed -e 's/[\\"]/\\&/g' -e 's/	/\\t/g' \
+        -e "s/.*/{\"time\":\"$now\",\"level\":\"$1\",\"logger\":\"certfront.container\",\"message\":\"&\"}/"
+}
+
 say() {
-    [ -n "${NGINX_ENTRYPOINT_QUIET_LOGS:-}" ] || echo "certfront: $*"
+    [ -n "${NGINX_ENTRYPOINT_QUIET_LOGS:-}" ] || printf 'certfront: %s\n' "$*" | objects info
 }
 
 # /docker-entrypoint.d in the order of its names: *.envsh is sourced, *.sh is run, what is not executable is left out.
@@ -28,7 +36,7 @@ prepare() {
         say "running $file"
         case $file in
             *.envsh) . "$file" ;;
-            *) "$file" 3<&- || { echo "certfront: $file failed with status $?" >&2; exit 1; } ;;
+            *) "$file" 3<&- || { echo "certfront: $file failed with status $?" | objects error >&2; exit 1; } ;;
         esac
     done 3<<FILES
 $(find /docker-entrypoint.d/ -follow -type f 2>/dev/null | sort -V)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import entrypoint
 from tests.faults import rig
 
 CODE = """
@@ -96,3 +99,19 @@ def test_long(style: str) -> None:
     assert b"more" not in records[-1]
     if style == "json":
         assert [json.loads(line)["level"] for line in done.stderr.decode().splitlines()] == ["info"] * 6
+
+
+@pytest.mark.parametrize("style", ["json", "JSON", "text", ""])
+def test_lines_of_the_container(style: str) -> None:
+    """What the container's shell says before certfront runs is an object as well, whatever is in the name of a file."""
+    script = (Path(entrypoint.__file__).parent / "container.sh").read_text()
+    functions = script[script.index("objects() {") : script.index("# /docker-entrypoint.d in the order")]
+    name = 'running /docker-entrypoint.d/a "b" \\ c\td é.sh'
+    command = ["/bin/sh", "-euc", f'{functions}say "$1"', "sh", name]
+    done = subprocess.run(command, capture_output=True, check=True, text=True, env={**os.environ, "LOG_FORMAT": style})
+    if style.lower() != "json":
+        assert done.stdout == f"certfront: {name}\n"
+        return
+    entry = json.loads(done.stdout)
+    assert (entry["level"], entry["message"]) == ("info", f"certfront: {name}")
+    assert _recent(entry["time"])
