@@ -75,6 +75,8 @@ class Agent:
         self.asked_at: datetime | None = None
         self.watching: watch.Watch | None = None
         self.failure = self.rejected = self.pairs.problem
+        told = self.files.read() or {}  # by the start, or by an agent before
+        self.attempts.news.problem = str(told.get("configuration", {}).get("problem", ""))
         self.settled = False
 
     @property
@@ -166,11 +168,12 @@ class Agent:
         of_all = failure and failure.outcome in (Outcome.CONFIG_REJECTED, Outcome.RELOAD_FAILED, Outcome.NOT_SERVED)
         self.failure = failure = self.pairs.problem or failure
         self.rejected = self.pairs.problem or (failure if of_all else None)
-        self.attempts.news.whole(self.rejected, said=self.pairs.problem is not None)
+        self.attempts.news.whole(self.rejected)
         for slot in chosen:
             goes_on = self.attempts.kept and slot.served
             problem = self.attempts.gated.get(slot.identity) if goes_on or not failure else failure
-            record(slot, looks[slot.identity], problem, now, self.settings.check_interval)
+            said = bool(problem and problem is self.rejected and problem.outcome is Outcome.CONFIG_REJECTED)
+            record(slot, looks[slot.identity], problem, now, self.settings.check_interval, said=said)
 
     def _due(self, slot: Slot, requests: list[Request], now: datetime) -> bool:
         asked = any(request.wants(slot.record.wanted) for request in requests)

@@ -18,7 +18,7 @@ from entrypoint import editions, folders, isolate, machine, opening, reserve, sa
 from entrypoint.core import report
 from entrypoint.core.configuration import Source
 from entrypoint.core.gate import Gates
-from entrypoint.core.model import Outcome, Refused
+from entrypoint.core.model import Outcome, Problem, Refused
 from entrypoint.core.names import covers_any
 from entrypoint.core.options import Settings
 from entrypoint.core.plan import Plan, Usable, wanted
@@ -77,15 +77,20 @@ def _first_generation(settings: Settings, program: str) -> Path:
         log.warning("%s: %s", variable, reason)
     generations = Generations(settings.state_dir)
     generations.prepare()
-    generation = _startable(settings, facts, program, generations)
-    _announce(settings, generation)
+    generation, problem = _startable(settings, facts, program, generations)
+    _announce(settings, generation, problem)
     current = generations.current()
     return generations.config if current and current.number == generation.number else generation.config
 
 
-def _startable(settings: Settings, facts: Facts, program: str, generations: Generations) -> Generation:
-    """The best generation that NGINX accepts: as stored, rebuilt, with TLS commented out, or the last proved one."""
-    last = generations.current()
+def _startable(
+    settings: Settings, facts: Facts, program: str, generations: Generations
+) -> tuple[Generation, Problem | None]:
+    """The best generation that NGINX accepts: as stored, rebuilt, with TLS commented out, or the last proved one.
+
+    With the reason where it is not of the configuration as it is.
+    """
+    last, unknown = generations.current(), None
     try:
         user = user_source(settings, facts)
     except Refused as error:
@@ -93,16 +98,17 @@ def _startable(settings: Settings, facts: Facts, program: str, generations: Gene
         if last:
             with suppress(Refused, OSError):  # what opens its keys, in a run folder that may be fresh
                 opening.provide_missing(stored_plan(settings, facts, generations, editions.last(generations, None)))
-            return _last_resort(generations, program, settings.run_dir, error)
-        user = None
+            return _last_resort(generations, program, settings.run_dir, error), error.problem
+        user, unknown = None, error.problem
     if not user and not settings.server_names:
         log.warning("SERVER_NAME is not set: the site is served over HTTP, without TLS.")
     plan = stored_plan(settings, facts, generations, user)
     unchanged = as_it_runs(plan, last) if last else None
     sound = last and unchanged and not generations.is_refused(last) and generations.is_whole(last)
     if last and unchanged and sound and _still_accepted(unchanged, last, program):
-        return last
-    return _best(plan, program, generations)
+        return last, unknown
+    generation, problem = _best(plan, program, generations)
+    return generation, unknown or problem
 
 
 def as_it_runs(plan: Plan, generation: Generation) -> Plan | None:
@@ -127,28 +133,36 @@ def _still_accepted(plan: Plan, last: Generation, program: str) -> bool:
     return True
 
 
-def _best(plan: Plan, program: str, generations: Generations) -> Generation:
-    """A new generation: of the whole plan, without TLS, or, with nothing to fall back on, without the user's files."""
+def _best(plan: Plan, program: str, generations: Generations) -> tuple[Generation, Problem | None]:
+    """A new generation: of the whole plan, without TLS, or, with nothing to fall back on, without the user's files.
+
+    With what kept it from being of the whole plan, which is logged once.
+    """
     last = generations.current()
     if generations.warnings and (last or generations.verified()):
         with suppress(OSError):
             opening.provide_missing(plan)
-        return _last_resort(generations, program, plan.settings.run_dir, OSError(generations.warnings[0][1]))
+        log.error("%s", generations.warnings[0][1])
+        return _last_resort(generations, program, plan.settings.run_dir, OSError(generations.warnings[0][1])), None
     try:
-        return _accepted(plan, program, generations, "settings" if last else "first start")
+        return _accepted(plan, program, generations, "settings" if last else "first start"), None
     except (Refused, OSError) as error:
         log.error("starting without TLS, because NGINX or the disk refused the configuration: %s", error)
+        first = error
         reasons = dict.fromkeys((pair.identity for pair in plan.wanted), str(error))
     without = [("without TLS", replace(plan, usable={}, reasons=reasons))]
     if plan.source and not last:
         without.append(("without NGINX_CONF", replace(plan, source=None)))
     for why, smaller in without:
         try:
-            return _accepted(smaller, program, generations, f"start {why}")
+            return _accepted(smaller, program, generations, f"start {why}"), _problem(first)
         except (Refused, OSError) as error:
-            log.error("not even %s: %s", why, error)
-            refused = error
-    return _last_resort(generations, program, plan.settings.run_dir, refused)
+            log.error("not even %s: %s", why, "for the same reason" if str(error) == str(first) else error)
+    return _last_resort(generations, program, plan.settings.run_dir, first), _problem(first)
+
+
+def _problem(error: Refused | OSError) -> Problem:
+    return error.problem if isinstance(error, Refused) else Problem(Outcome.RELOAD_FAILED, str(error))
 
 
 def stored_plan(settings: Settings, facts: Facts, generations: Generations, user: Source | None = None) -> Plan:
@@ -209,7 +223,7 @@ def _last_resort(generations: Generations, program: str, run_dir: Path, error: R
                 log.warning("%s", untested)
             except Refused:
                 continue
-            log.error("running the last good configuration, because the new one cannot be used: %s", error)
+            log.error("running the last good configuration, because the new one cannot be used")
             with suppress(OSError):  # where the link cannot be made, NGINX runs without it
                 generations.publish(generation)
             return generation
@@ -218,13 +232,17 @@ def _last_resort(generations: Generations, program: str, run_dir: Path, error: R
     raise Refused(Outcome.CONFIG_REJECTED, f"CERTFRONT_STATE_DIR: {error}", "is the disk full or read-only?")
 
 
-def _announce(settings: Settings, generation: Generation) -> None:
+def _announce(settings: Settings, generation: Generation, problem: Problem | None) -> None:
     files = StatusFiles(settings.run_dir)
     files.prepare()
     now = datetime.now(UTC)
     files.alive(now.timestamp(), now.timestamp() + _GRACE)
     files.readiness("starting")
-    files.status(report.status((), generation=generation.number, nginx={}, now=now, interval=settings.check_interval))
+    files.status(
+        report.status(
+            (), generation=generation.number, nginx={}, now=now, interval=settings.check_interval, problem=problem
+        )
+    )
     log.info("starting NGINX with generation %d", generation.number)
 
 

@@ -22,7 +22,7 @@ class News:
         self.source = source
         self.refused: dict[str, str] = {}
         self.warned: frozenset[str] = frozenset()
-        self.problem: Problem | None = None
+        self.problem = ""
         self._seen: tuple[object, ...] = ()
 
     def runs(self, plan: Plan) -> None:
@@ -44,11 +44,11 @@ class News:
             more = f" and {len(changed) - _MOST_NAMES} more" if len(changed) > _MOST_NAMES else ""
             log.info("the change of %s%s is live: generation %d", ", ".join(changed[:_MOST_NAMES]), more, number)
 
-    def whole(self, problem: Problem | None, *, said: bool) -> None:
-        """Whether the configuration is refused as a whole; ``said`` elsewhere already."""
-        before, self.problem = self.problem, problem
-        if problem and not said and (not before or before.detail != problem.detail):
-            log.error("the configuration is refused as a whole: %s; what ran last is kept", problem.detail)
+    def whole(self, problem: Problem | None) -> None:
+        """Whether the configuration is refused as a whole."""
+        before, self.problem = self.problem, problem.detail if problem else ""
+        if self.problem not in ("", before):
+            log.error("the configuration is refused as a whole: %s; what ran last is kept", self.problem)
         if before and not problem:
             log.info("the configuration is accepted again")
 

@@ -115,8 +115,6 @@ class Pairs:
         except Refused as error:
             news = error.problem != self.problem
             self.problem = error.problem
-            if news:
-                log.error("%s; what runs is kept", error)
             return news
         news = source is not self.source or self.problem is not None
         self.source, self.problem = source, None
@@ -192,8 +190,13 @@ def remember(slots: Iterable[Slot], plan: Plan, looks: Mapping[str, Found]) -> N
             slot.chain = found.chain or slot.chain
 
 
-def record(slot: Slot, found: Found, failure: Problem | None, now: datetime, interval: float) -> None:
-    """Note how the check of one pair ended, and say it unless it was said before. ``interval`` in seconds."""
+def record(
+    slot: Slot, found: Found, failure: Problem | None, now: datetime, interval: float, *, said: bool = False
+) -> None:
+    """Note how the check of one pair ended, and say it unless it was said before. ``interval`` in seconds.
+
+    ``said``: the failure is one of all, and in the log already.
+    """
     before = slot.record.served
     if not found.problem and not failure:
         same = slot.chain is not None and found.presented == slot.chain.ders
@@ -216,7 +219,8 @@ def record(slot: Slot, found: Found, failure: Problem | None, now: datetime, int
         certmgr=found.certmgr or checked.certmgr,
         next_check_at=now + timedelta(seconds=delay),
     )
-    _say(slot, found, before)
+    if not said or found.problem:
+        _say(slot, found, before)
 
 
 def _say(slot: Slot, found: Found, before: CertificateInfo | None) -> None:

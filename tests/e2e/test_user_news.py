@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from .user import ROOT, SERVER, User
@@ -18,6 +20,10 @@ def served(user: User) -> User:
     user.start()
     user.until(lambda: user.entry(NAME).get("state") == "serving", "the proof")
     return user
+
+
+def _problem(user: User) -> str:
+    return str(user.report().get("configuration", {}).get("problem", ""))
 
 
 def _checked(user: User) -> str:
@@ -40,6 +46,29 @@ def test_a_change_and_a_refused_part(served: User) -> None:
     served.put_file(f"conf.d/{NAME}.conf", SERVER, name=NAME)
     served.until(lambda: served.entry(NAME)["state"] == "serving", "the repaired one")
     assert _checked(served).count(f"{place}:1: runs again") == 1
+
+
+@pytest.mark.parametrize("typo", ["bogus on;\n", "load_module nowhere.so;\n", "}}\n"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_start_with_a_fault(user: User, typo: str, first: bool) -> None:
+    """A fault of the root file is in the log once for a start, however the start goes on; so is its repair."""
+    user.site(NAME, own=True)
+    if not first:
+        user.start()
+        user.until(lambda: user.entry(NAME).get("state") == "serving", "the proof")
+        user.kill()
+    user.put_file("nginx.conf", typo + ROOT)
+    before = len(user.log())
+    user.start()
+    user.until(lambda: "nginx.conf:1" in _problem(user), "the problem")
+    user.until(lambda: user.report()["nginx"].get("version"), "the agent")
+    problem = _problem(user)
+    time.sleep(3)  # some cycles
+    assert user.log()[before:].count(problem) == 1
+    user.put_file("nginx.conf", ROOT)
+    user.until(lambda: user.entry(NAME).get("state") == "serving", "the proof")
+    user.until(lambda: _problem(user) == "", "no problem")
+    assert user.log()[before:].count("the configuration is accepted again") == 1
 
 
 @pytest.mark.parametrize("typo", ["bogus on;\n", "load_module nowhere.so;\n", "}}\n"])
