@@ -31,7 +31,7 @@ from .configurations import Said, ask_nginx
 _FOLDER = Path(__file__).parent / "traits"
 _CA = pki.root()
 _LEAF = pki.issue(rig.NAME, _CA, names=[rig.NAME], key=pki.ec_key(44))
-_USABLE = rig.usable(_LEAF, _CA)
+_USABLE = rig.usable(_LEAF, _CA, source="file")  # whose names are the user's choice: they are not what this is about
 _PAIR = {"ssl_certificate": "certs/chain.pem", "ssl_certificate_key": "certs/key.pem"}
 _CLIENT = ("proxy_ssl_certificate", "proxy_ssl_certificate_key", "ssl_client_certificate")
 
