@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -134,7 +135,7 @@ def _still_accepted(plan: Plan, last: Generation, program: str) -> bool:
 
 
 def _best(plan: Plan, program: str, generations: Generations) -> tuple[Generation, Problem | None]:
-    """A new generation: of the whole plan, without TLS, or, with nothing to fall back on, without the user's files.
+    """A new generation of the whole plan; else what ran last, else the plan without TLS or without the user's files.
 
     With what kept it from being of the whole plan, which is logged once.
     """
@@ -147,18 +148,23 @@ def _best(plan: Plan, program: str, generations: Generations) -> tuple[Generatio
     try:
         return _accepted(plan, program, generations, "settings" if last else "first start"), None
     except (Refused, OSError) as error:
-        log.error("starting without TLS, because NGINX or the disk refused the configuration: %s", error)
+        log.error("NGINX or the disk refused the configuration: %s", error)
         first = error
-        reasons = dict.fromkeys((pair.identity for pair in plan.wanted), str(error))
-    without = [("without TLS", replace(plan, usable={}, reasons=reasons))]
-    if plan.source and not last:
-        without.append(("without NGINX_CONF", replace(plan, source=None)))
-    for why, smaller in without:
+    if proved := _proved(generations, program, plan.settings.run_dir):
+        return proved, _problem(first)
+    for why, smaller in _smaller(plan, str(first), first_start=not last):
         try:
             return _accepted(smaller, program, generations, f"start {why}"), _problem(first)
         except (Refused, OSError) as error:
             log.error("not even %s: %s", why, "for the same reason" if str(error) == str(first) else error)
-    return _last_resort(generations, program, plan.settings.run_dir, first), _problem(first)
+    raise _unusable(first)
+
+
+def _smaller(plan: Plan, reason: str, *, first_start: bool) -> Iterator[tuple[str, Plan]]:
+    reasons = dict.fromkeys((pair.identity for pair in plan.wanted), reason)
+    yield "without TLS", replace(plan, usable={}, reasons=reasons)
+    if plan.source and first_start:
+        yield "without NGINX_CONF", replace(plan, source=None)
 
 
 def _problem(error: Refused | OSError) -> Problem:
@@ -214,7 +220,20 @@ def _taken(plan: Plan) -> str:
 
 
 def _last_resort(generations: Generations, program: str, run_dir: Path, error: Refused | OSError) -> Generation:
-    """A full disk, or a setting that NGINX refuses: what was proved before still runs."""
+    """What was proved before still runs. Raises `Refused` where there is nothing."""
+    if proved := _proved(generations, program, run_dir):
+        return proved
+    raise _unusable(error)
+
+
+def _unusable(error: Refused | OSError) -> Refused:
+    if isinstance(error, Refused):
+        return error
+    return Refused(Outcome.CONFIG_REJECTED, f"CERTFRONT_STATE_DIR: {error}", "is the disk full or read-only?")
+
+
+def _proved(generations: Generations, program: str, run_dir: Path) -> Generation | None:
+    """The last good generation, made current, if there is one and NGINX still takes it."""
     for generation in (generations.current(), generations.verified()):
         if generation and not generations.is_refused(generation) and generations.is_whole(generation):
             try:
@@ -227,9 +246,7 @@ def _last_resort(generations: Generations, program: str, run_dir: Path, error: R
             with suppress(OSError):  # where the link cannot be made, NGINX runs without it
                 generations.publish(generation)
             return generation
-    if isinstance(error, Refused):
-        raise error
-    raise Refused(Outcome.CONFIG_REJECTED, f"CERTFRONT_STATE_DIR: {error}", "is the disk full or read-only?")
+    return None
 
 
 def _announce(settings: Settings, generation: Generation, problem: Problem | None) -> None:

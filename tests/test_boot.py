@@ -7,6 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from entrypoint import boot
+from entrypoint.edges.generations import Generations
+from tests import pki
+from tests.faults import rig
+
 
 def _run(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CERTMGR_", "CERTFRONT_"))}
@@ -49,3 +54,22 @@ def test_a_run_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"{tmp_path}/run/status/status.json" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_was_proved_goes_before_a_start_without_tls(tmp_path: Path) -> None:
+    """Of a plan that NGINX refuses as a whole no half is taken as long as there is a proved generation."""
+    issued = [pki.issue(rig.NAME, pki.root(), names=[rig.NAME], key=pki.ec_key(number)) for number in (61, 62)]
+    settings = rig.settings(tmp_path)
+    refused = rig.plan(settings, rig.usable(issued[0], key_pem=pki.key_pem(issued[1].key)))
+    generations = Generations(settings.state_dir)
+    rig.run_folders(settings.run_dir)
+    generations.prepare()
+    first, problem = boot._best(refused, rig.NEW, generations)
+    assert not first.manifest["pairs"]
+    proved = rig.stage(generations, rig.plan(settings, rig.usable(issued[0])))
+    again, other = boot._best(refused, rig.NEW, generations)
+    assert again.number == proved.number
+    assert generations.current() == again
+    assert problem
+    assert other
+    assert problem.detail == other.detail
