@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 
 from entrypoint.core import pem
+from entrypoint.core.certificate import offered_by_default
 from entrypoint.core.handshakes import At, Shown, Unproved
 from entrypoint.core.model import KeyType, Outcome, Refused
 from entrypoint.core.plan import Plan, Usable
@@ -90,8 +91,10 @@ class _Asking:
     """One door, asked until it is clear what it presents."""
 
     def __init__(self, door: Door, usable: Usable, known: _Known, open_before: bool) -> None:
-        self.door, self.usable, self.known, self.open_before = door, usable, known, open_before
+        self.door, self.usable, self.known = door, usable, known
         self.expected = pem.decode(usable.chain_pem)
+        # What a key of another kind opened says nothing of one that no handshake of ours can show.
+        self.open_before = open_before and offered_by_default(self.expected[0])
         kind = usable.about["key_type"]
         self.key_type = KeyType(kind) if kind else None
         self.names = self._names()

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
@@ -25,6 +25,8 @@ ODD = (
     *(ValueError, TypeError, OverflowError, UnsupportedAlgorithm, x509.InvalidVersion),
     *(x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
 )
+
+_OFFERED = ("secp256r1", "secp384r1", "secp521r1")
 
 
 def describe(der: bytes) -> CertificateInfo:
@@ -108,6 +110,16 @@ def public_key(cert: x509.Certificate) -> tuple[KeyType | None, bytes]:
     if isinstance(key, rsa.RSAPublicKey):
         return KeyType.RSA, spki
     return (KeyType.ECDSA if isinstance(key, ec.EllipticCurvePublicKey) else None), spki
+
+
+def offered_by_default(der: bytes) -> bool:
+    """Whether a TLS client that was told nothing of it, as ours is, offers to take what this key signs."""
+    try:
+        key = parse(der).public_key()
+    except (*ODD, Refused):
+        return False
+    curve = key.curve.name if isinstance(key, ec.EllipticCurvePublicKey) else ""
+    return curve in _OFFERED if curve else isinstance(key, rsa.RSAPublicKey | ed25519.Ed25519PublicKey)
 
 
 def _names(cert: x509.Certificate) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
+from entrypoint.core.certificate import offered_by_default
 from entrypoint.core.model import Outcome
 from entrypoint.core.own import judge
 from tests.pki import NOW, Issued, cross_sign, ec_key, issue, key_of, root, rsa_key
@@ -105,3 +106,16 @@ def test_what_is_no_certificate_is_malformed() -> None:
     verdict = judge([b"junk", BETWEEN.der], key=key_of(KEY), now=NOW)
     assert [problem.outcome for problem in verdict.problems] == [Outcome.MALFORMED]
     assert judge([SITE.der, BETWEEN.der, b"junk"], key=key_of(KEY), now=NOW).chain
+
+
+@pytest.mark.parametrize(
+    ("key", "offered"),
+    [
+        *((KEY, True), (rsa_key(1), True), (ED25519, True), (ec_key(1, ec.SECP521R1), True)),
+        *((BRAINPOOL, False), (ec_key(1, ec.SECP256K1), False), (ec_key(1, ec.BrainpoolP384R1), False)),
+    ],
+)
+def test_what_a_client_of_ours_can_be_shown(key: object, *, offered: bool) -> None:
+    """Keys whose signatures Python's TLS offers to take; a handshake shows no other."""
+    assert offered_by_default(_site(key=key).der) is offered
+    assert not offered_by_default(b"no certificate")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -22,6 +23,7 @@ BETWEEN = issue("Issuing CA", ROOT, ca=True)
 CROSSED = cross_sign(ROOT, root("Older"), not_before=LONG_AGO, not_after=AN_HOUR_AGO)
 CLIENT = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
 ED25519 = ed25519.Ed25519PrivateKey.generate()
+POOL, KOBLITZ = ec_key(9, ec.BrainpoolP256R1), ec_key(8, ec.SECP256K1)
 OTHER = "other.acme.io"
 
 
@@ -115,6 +117,27 @@ def test_what_no_handshake_can_show_is_served(user: User) -> None:
     assert (user.current / "certs" / "pool.io").is_dir()
     assert user.commented_out() == {}
     assert "brainpoolP256r1" in warning(user, "pool.io")
+
+
+@pytest.mark.parametrize("kind", ["brainpoolP256r1", "secp256k1", "Ed25519", "RSA"])
+def test_another_kind_at_a_door_that_was_proved(user: User, kind: str) -> None:
+    """A key of another kind in the same files is served at once, though a handshake of ours may not show it."""
+    put(user, "own.io", site("own.io"), BETWEEN)
+    usual = put(user, OTHER, site(OTHER), BETWEEN)
+    user.start()
+    user.until(lambda: user.entry("own.io").get("state") == "serving", "the usual key")
+    keys: dict[str, PrivateKey] = {"brainpoolP256r1": POOL, "secp256k1": KOBLITZ, "Ed25519": ED25519, "RSA": rsa_key(9)}
+    new = put(user, "own.io", site("own.io", key=keys[kind]), BETWEEN)
+    leaf = hashlib.sha256(new[0]).hexdigest()
+    user.until(lambda: user.entry("own.io").get("fingerprint_sha256") == leaf, "the other key")
+    assert shows(user, OTHER) == usual
+    provable = kind in ("Ed25519", "RSA")
+    user.until(lambda: ("no handshake proves it" in user.log()) == (not provable), "what is said of the proof")
+    assert "not served" not in user.log()
+    assert (shows(user, "own.io") == new) == provable
+    before = user.newest()
+    user.check()
+    assert user.newest() == before
 
 
 def test_what_nginx_refuses_is_gated_alone(user: User) -> None:
