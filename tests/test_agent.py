@@ -259,7 +259,8 @@ def test_after_a_fall_back_the_agent_knows_what_is_served(
     tmp_path: Path, certmgr: StandInCertMgr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A start that finds a generation which NGINX does not take shows the proved one's certificate, not the other's."""
-    life = _life(tmp_path, certmgr)
+    (port,) = rig.free_ports(1)
+    life = _life(tmp_path, certmgr, HTTPS_PORT=str(port))
     renewed = pki.issue(rig.NAME, CA, names=[rig.NAME], key=KEY, not_before=NOW - DAY, not_after=NOW + 89 * DAY)
     failed = rig.stage(life.generations, rig.plan(life.settings, rig.usable(renewed)), publish=False)
     life.generations.publish(failed)
