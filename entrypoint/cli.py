@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from entrypoint.core.plan import Plan
 
 Command = Callable[[argparse.Namespace], int]
+Fail = Callable[[str, Sequence[str], int], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,21 +35,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         argcomplete.autocomplete(parser)
     parsed = parser.parse_args(arguments)
-    return _guarded(lambda: int(parsed.call(parsed)))
+    return _guarded(lambda: int(parsed.call(parsed)), _log if parsed.command in ("run", "agent") else _fail)
 
 
-def _guarded(call: Callable[[], int]) -> int:
+def _guarded(call: Callable[[], int], fail: Fail | None = None) -> int:
+    fail = fail or _fail
     try:
         return call()
     except SettingsError as error:
-        return _fail("the settings cannot be used", error.faults, 2)
+        return fail("the settings cannot be used", error.faults, 2)
     except Refused as error:
         hint = [f"hint: {error.problem.hint}"] if error.problem.hint else []
-        return _fail(error.problem.detail, hint, 1)
+        return fail(error.problem.detail, hint, 1)
     except (KeyboardInterrupt, BrokenPipeError):
         return 130
     except OSError as error:  # a full disk, a file without rights: a fault of the machine, not of the program
-        return _fail(str(error), [], 1)
+        return fail(str(error), [], 1)
+
+
+def _log(message: str, lines: Sequence[str], status: int) -> int:
+    """For what runs in the background: LOG_FORMAT=json is for its last words as well."""
+    if os.environ.get("LOG_FORMAT", "").strip().lower() != "json":
+        return _fail(message, lines, status)
+    import logging
+
+    from entrypoint import log
+
+    log.setup("json", "error")
+    logging.getLogger("certfront").error("\n  ".join([message, *lines]))
+    return status
 
 
 def _fail(message: str, lines: Sequence[str], status: int) -> int:

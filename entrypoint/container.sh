@@ -14,9 +14,14 @@ others() {
     done
 }
 
-# LOG_FORMAT=json is for all lines: text in, an object a line out.
+# LOG_FORMAT=json is for all lines.
+is_json() {
+    case ${LOG_FORMAT:-} in [Jj][Ss][Oo][Nn]) ;; *) return 1 ;; esac
+}
+
+# Text in, an object a line out.
 objects() {
-    case ${LOG_FORMAT:-} in [Jj][Ss][Oo][Nn]) ;; *) cat; return ;; esac
+    is_json || { cat; return; }
     now=$(date -u +%Y-%m-%dT%H:%M:%SZ)
     tr -d '\000-\010\013-\037' | sed -e 's/[\\"]/\\&/g' -e 's/	/\\t/g' \
         -e "s/.*/{\"time\":\"$now\",\"level\":\"$1\",\"logger\":\"certfront.container\",\"message\":\"&\"}/"
@@ -24,6 +29,35 @@ objects() {
 
 say() {
     [ -n "${NGINX_ENTRYPOINT_QUIET_LOGS:-}" ] || printf 'certfront: %s\n' "$*" | objects info
+}
+
+# With LOG_FORMAT=json, what this shell and a hook ($1) write from here on goes through a pipe to a reader that makes
+# objects of it. The shell's own output is kept as 5 and 6, a writing end of the pipe as 9.
+aside() {
+    is_json || return 0
+    hook_pipe=$(mktemp -d /dev/shm/certfront-XXXXXX 2>/dev/null || mktemp -d) && mkfifo "$hook_pipe/lines" || return 0
+    # Open for both at first: neither end waits for the other.
+    exec 8<>"$hook_pipe/lines" 7<"$hook_pipe/lines" 9>"$hook_pipe/lines" 8>&-
+    rm -r "$hook_pipe"
+    certfront lines "$1" <&7 3<&- 7<&- 9>&- &
+    hook_reader=$!
+    exec 5>&1 6>&2 >&9 2>&1 7<&-
+}
+
+# The hook has ended, and all that it wrote is out. A line with a zero byte alone tells the reader so: it goes on in the
+# background for what the hook left running, and nobody waits for that.
+back() {
+    [ -n "$hook_reader" ] || return 0
+    printf '\n\000\n' >&9 || :
+    exec >&5 2>&6 5>&- 6>&- 9>&-
+    while kill -0 "$hook_reader" 2>/dev/null; do wait "$hook_reader" || :; done
+    hook_reader=
+}
+
+failed() {
+    back
+    echo "certfront: $1 failed with status $2" | objects error >&2
+    exit 1
 }
 
 # /docker-entrypoint.d in the order of its names: *.envsh is sourced, *.sh is run, what is not executable is left out.
@@ -34,10 +68,12 @@ prepare() {
             *) continue ;;
         esac
         say "running $file"
+        aside "$file"
         case $file in
             *.envsh) . "$file" ;;
-            *) "$file" 3<&- || { echo "certfront: $file failed with status $?" | objects error >&2; exit 1; } ;;
+            *) "$file" 3<&- 5>&- 6>&- 9>&- || failed "$file" "$?" ;;
         esac
+        back
     done 3<<FILES
 $(find /docker-entrypoint.d/ -follow -type f 2>/dev/null | sort -V)
 FILES
@@ -58,6 +94,8 @@ place_templates() {
 case ${1:-run} in
     run)
         others :
+        hook_reader=
+        trap back EXIT
         place_templates
         prepare
         # While Python starts, a stop stays pending until certfront takes it, and all others do nothing.

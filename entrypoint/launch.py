@@ -19,6 +19,10 @@ def main() -> int:
         status = health.quick(sys.argv[2:])
         if status is not None:
             return status
+    if command == "lines":
+        from entrypoint import hook_lines
+
+        return hook_lines.main(sys.argv[2])
     if command in ("run", "agent"):
         from entrypoint import signals
 

@@ -95,7 +95,8 @@ ALLOWED: dict[str, set[str]] = {
     "official": {"boot", "core", "edges", "files", "isolate", "machine", "opening", "settings"},
     "cli": {"agent", "boot", "core", "demo", "edges", "log", "machine", "official", "settings", "terminal", "values"},
     "health": set(),
-    "launch": {"cli", "health", "signals"},
+    "hook_lines": {"core"},
+    "launch": {"cli", "health", "hook_lines", "signals"},
     "__main__": {"launch"},
 }
 

@@ -105,7 +105,7 @@ def test_long(style: str) -> None:
 def test_lines_of_the_container(style: str) -> None:
     """What the container's shell says before certfront runs is an object as well, whatever is in the name of a file."""
     script = (Path(entrypoint.__file__).parent / "container.sh").read_text()
-    functions = script[script.index("objects() {") : script.index("# /docker-entrypoint.d in the order")]
+    functions = script[script.index("is_json() {") : script.index("# /docker-entrypoint.d in the order")]
     name = 'running /docker-entrypoint.d/a "b" \\ c\td é.sh'
     command = ["/bin/sh", "-euc", f'{functions}say "$1"', "sh", name]
     done = subprocess.run(command, capture_output=True, check=True, text=True, env={**os.environ, "LOG_FORMAT": style})
@@ -115,3 +115,29 @@ def test_lines_of_the_container(style: str) -> None:
     entry = json.loads(done.stdout)
     assert (entry["level"], entry["message"]) == ("info", f"certfront: {name}")
     assert _recent(entry["time"])
+
+
+@pytest.mark.parametrize(
+    ("command", "style", "json_line"),
+    [
+        ("run", "json", True),
+        ("agent", "JSON", True),
+        ("run", "text", False),
+        ("run", "", False),
+        ("status", "json", False),
+    ],
+)
+def test_unusable_settings(command: str, style: str, json_line: bool) -> None:
+    """What runs in the background says them as one object with all faults; other commands are for people."""
+    environment = {**os.environ, "LOG_FORMAT": style, "CERTMGR_TIMEOUT": "soon", "HTTP_PORT": "none"}
+    code = "from entrypoint.launch import main; raise SystemExit(main())"
+    done = subprocess.run(rig.python(code, command), capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    message = done.stderr
+    if json_line:
+        entry = json.loads(done.stderr)
+        assert (entry["level"], entry["logger"]) == ("error", "certfront")
+        assert _recent(entry["time"])
+        message = entry["message"]
+    assert message.startswith("certfront: the settings cannot be used\n") is not json_line
+    assert all(name in message for name in ("CERTMGR_TIMEOUT", "HTTP_PORT"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -101,6 +102,18 @@ def test_a_hook_that_fails(lab: Lab) -> None:
     with lab.run(*hook) as front:
         assert front.ended() == 1
         assert "/docker-entrypoint.d/40-broken.sh failed with status 3" in front.log()
+
+
+@pytest.mark.parametrize("options", [(), READ_ONLY])
+def test_every_line_is_json(lab: Lab, options: tuple[str, ...]) -> None:
+    """LOG_FORMAT=json: the shell's lines, hooks', and NGINX's."""
+    hook = _mounted(lab, {"/docker-entrypoint.d/40-talk.sh": "#!/bin/sh\necho hello\n"}, mode=0o755)
+    environment = {"LOG_FORMAT": "json", "HTTP_PORT": "8080", "HTTPS_PORT": "8443"}
+    with lab.run(*hook, *options, environment=environment) as front:
+        front.until(lambda: "certfront.boot" in front.log(), "the start")
+        front.stop()
+        loggers = {json.loads(line)["logger"] for line in front.log().splitlines()}
+        assert {"certfront.container", "/docker-entrypoint.d/40-talk.sh", "certfront.boot"} <= loggers
 
 
 def test_variables_of_hooks_reach_certfront(lab: Lab) -> None:
