@@ -1,4 +1,7 @@
-"""Access lines of the user's configuration on standard output, as JSON where LOG_FORMAT=json asks for all lines so."""
+"""NGINX's lines that the user's configuration sends to standard output: JSON where LOG_FORMAT=json asks for all so.
+
+Access lines get a format. Error lines know none: they go to standard error, whose lines become JSON on their way.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from entrypoint.core.options import Settings
 from entrypoint.core.site import JSON_FORMAT, Facts
 from entrypoint.core.syntax import Directive, Parsed, attempt, walk
 
-OUTPUTS = frozenset({"/dev/stdout", "/dev/stderr", "/proc/self/fd/1", "/proc/self/fd/2"})
+_FOLDERS = ("/dev/fd", "/proc/self/fd", "/proc/1/fd")
+OUTPUTS = frozenset({"/dev/stdout", "/dev/stderr"} | {f"{folder}/{fd}" for folder in _FOLDERS for fd in (1, 2)})
 _DEFINED = f"log_format {JSON_FORMAT} "
 _STREAM = (
     f"{_DEFINED}escape=json "
@@ -30,7 +34,9 @@ def edits(
         return
     json = _json_formats(source)
     for file, log in _logs(source, OUTPUTS | facts.outputs):
-        if edit := _with_format(log, json):
+        if log.name == "error_log":
+            yield file, Replace(log.args[0].start, log.args[0].end, "stderr")
+        elif edit := _with_format(log, json):
             yield file, edit
     http = " ".join(templates["templates/log-json.conf"].split("\n")).replace("log_format certfront ", _DEFINED, 1)
     for context, text in {"http": http, "stream": _STREAM}.items():
@@ -44,14 +50,16 @@ def _logs(source: Source, outputs: Collection[str]) -> Iterator[tuple[str, Direc
     for file in source.configuration.files:
         parsed = attempt(source.texts[file])
         for each in walk(parsed.directives) if isinstance(parsed, Parsed) else ():
-            if each.name == "access_log" and each.args and each.args[0].value in outputs:
+            if each.name in ("access_log", "error_log") and each.args and each.args[0].value in outputs:
                 yield file, each
 
 
 def _json_formats(source: Source) -> frozenset[str]:
+    """Those of `http` and `stream` that escape JSON; a name that both define counts if both do."""
     levels = source.configuration.levels
-    formats = (each for context in ("http", "stream") for each in levels[context].get("log_format", ()))
-    return frozenset(each.words[0].value for each in formats if any(word.value == "escape=json" for word in each.words))
+    formats = [each.words for context in ("http", "stream") for each in levels[context].get("log_format", ())]
+    others = {words[0].value for words in formats if not any(word.value == "escape=json" for word in words)}
+    return frozenset({words[0].value for words in formats} - others)
 
 
 def _with_format(log: Directive, json: Collection[str]) -> Replace | None:

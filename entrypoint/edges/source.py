@@ -42,12 +42,13 @@ def _nofile() -> int:
     return 0 if limit == resource.RLIM_INFINITY else limit
 
 
-def _outputs() -> frozenset[str]:
+def _outputs(folder: str = "/var/log/nginx") -> frozenset[str]:
     """NGINX's usual log files that are links to standard output or error, as in the official image."""
     found = set()
-    for path in ("/var/log/nginx/access.log", "/var/log/nginx/error.log"):
-        with contextlib.suppress(OSError):
-            found |= {path} if os.readlink(path) in OUTPUTS else set()  # noqa: PTH115 - the link alone
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink() and os.readlink(entry) in OUTPUTS:  # noqa: PTH115 - the link alone
+                found.add(entry.path)
     return frozenset(found)
 
 

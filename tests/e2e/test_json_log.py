@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import pytest
+
+from tests.faults import rig
 
 from .front import Front
 from .user import ROOT, User
 
 JSON = {"LOG_FORMAT": "json", "UPSTREAM": "http://127.0.0.1:9"}  # nobody listens there: NGINX's error log has it
 MAIN = "log_format main '$remote_addr - [$time_local] \"$request\" $status';"
+BROKEN = "server {{ listen {http}; server_name www.acme.io; location / {{ proxy_pass http://127.0.0.1:9; }} }}\n"
 OWN = 'log_format own escape=json \'{"mine":"$request"}\';'
 
 
@@ -82,3 +86,32 @@ def test_access_lines_of_the_users(log: str, ours: bool) -> None:
         assert lines
         assert all(("mine" in entry) is not ours for entry in lines)
         user.until(lambda: "- [" in (user.folder / "access.txt").read_text(), "the user's own file")
+
+
+@pytest.mark.parametrize("log", ["/dev/stdout", "/dev/stdout basic", "/dev/fd/1 basic buffer=1k flush=100ms"])
+def test_stream(log: str) -> None:
+    """Access lines of `stream` are objects as well, with a format that knows its variables."""
+    with User(LOG_FORMAT="json") as user:
+        (listen,) = rig.free_ports(1)
+        server = f"server {{{{ listen 127.0.0.1:{listen}; access_log {log}; return hello; }}}}"
+        formats = "log_format basic '$remote_addr $status';"
+        user.put_file("nginx.conf", f"{ROOT}stream {{{{ {formats} {server} }}}}\n")
+        user.start()
+        user.until(user.plain, "the server")
+        with socket.create_connection(("127.0.0.1", listen), 5) as connection:
+            assert connection.recv(100) == b"hello"
+        user.until(lambda: "access" in _loggers(user), "its line")
+        (entry,) = [entry for entry in _entries(user) if entry.get("logger") == "access"]
+        assert (entry["protocol"], entry["status"], entry["bytes"]) == ("TCP", 200, 5)
+
+
+@pytest.mark.parametrize("log", ["/dev/stdout", "/proc/self/fd/1 error", "stderr", "/dev/stderr info"])
+def test_error_lines_of_the_users(log: str) -> None:
+    """Wherever they send error lines of what a container logs, those are objects."""
+    with User(LOG_FORMAT="json") as user:
+        user.put_file("nginx.conf", ROOT.replace("access_log off;", f"access_log off; error_log {log};"))
+        user.put_file("conf.d/broken.conf", BROKEN)
+        user.start()
+        user.until(lambda: user.http()[0] == 502, "the application that is not there")
+        user.until(lambda: "nginx" in _loggers(user), "NGINX's error line")
+        assert any("connect() failed" in entry["message"] for entry in _entries(user) if entry["logger"] == "nginx")

@@ -150,3 +150,18 @@ def test_facts_are_values(tmp_path: Path) -> None:
     one, other = (source.facts((1, 31, 3), tmp_path)[0] for _ in range(2))
     assert isinstance(one, Facts)
     assert one == other
+
+
+def test_logs_that_are_links(tmp_path: Path) -> None:
+    """Every usual log that leads to standard output or error is known, as in the official image, and no other."""
+    for name, target in {
+        "access": "/dev/stdout",
+        "error": "/dev/stderr",
+        "shop": "/proc/1/fd/1",
+        "no": "other",
+    }.items():
+        (tmp_path / f"{name}.log").symlink_to(target)
+    (tmp_path / "file.log").touch()
+    expected = {str(tmp_path / f"{name}.log") for name in ("access", "error", "shop")}
+    assert source._outputs(str(tmp_path)) == expected
+    assert source._outputs(str(tmp_path / "nowhere")) == frozenset()

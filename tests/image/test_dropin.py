@@ -108,12 +108,11 @@ def test_a_hook_that_fails(lab: Lab) -> None:
 def test_every_line_is_json(lab: Lab, options: tuple[str, ...]) -> None:
     """LOG_FORMAT=json: the shell's lines, hooks', and NGINX's."""
     hook = _mounted(lab, {"/docker-entrypoint.d/40-talk.sh": "#!/bin/sh\necho hello\n"}, mode=0o755)
-    environment = {"LOG_FORMAT": "json", "HTTP_PORT": "8080", "HTTPS_PORT": "8443"}
-    with lab.run(*hook, *options, environment=environment) as front:
-        front.until(lambda: "certfront.boot" in front.log(), "the start")
+    with lab.run(*hook, *options, environment={"LOG_FORMAT": "json"}) as front:
+        front.until(lambda: front.http()[0], "an answer")
         front.stop()
         loggers = {json.loads(line)["logger"] for line in front.log().splitlines()}
-        assert {"certfront.container", "/docker-entrypoint.d/40-talk.sh", "certfront.boot"} <= loggers
+        assert {"certfront.container", "/docker-entrypoint.d/40-talk.sh", "certfront.boot", "access"} <= loggers
 
 
 def test_variables_of_hooks_reach_certfront(lab: Lab) -> None:
