@@ -28,7 +28,7 @@ def require_memory(folder: Path) -> None:
         raise Refused(
             Outcome.CONFIG_REJECTED,
             f"KEY_UNLOCK=memory: {folder} is no tmpfs ({kind}), and a decrypted key must never reach a disk",
-            f"mount one: --tmpfs {folder}; or leave KEY_UNLOCK=nginx",
+            f"mount one: --tmpfs {folder}:size=64m; or leave KEY_UNLOCK=nginx",
         )
 
 
