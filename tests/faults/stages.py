@@ -50,11 +50,12 @@ if sys.argv[1] == "run":
 else:
     while (folder / "died").exists() and not (folder / "go").exists():
         time.sleep(0.02)
+    from entrypoint import disk
     from entrypoint.edges import generations, nginx, passwords, rpc
     has_tls = lambda _, generation: bool(generation.manifest["pairs"])
     {
         "after the passwords": lambda: dies(passwords, "write"),
-        "while staging": lambda: dies(generations, "_place", lambda staging, name, *_: name.startswith("certs/")),
+        "while staging": lambda: dies(disk, "place", lambda target, *_: "/certs/" in str(target)),
         "after staging": lambda: dies(generations.Generations, "stage"),
         "after the test": lambda: dies(nginx, "test"),
         "after publish": lambda: dies(generations.Generations, "publish"),
