@@ -61,9 +61,9 @@ class Agent:
         self.doubts = doubts or Doubts(settings)
         self.templates = source.packaged()
         self.generations = Generations(settings.state_dir)
-        self.pairs = Pairs(
-            settings, self.generations, UserConfiguration(settings, snippets(settings, facts, self.templates))
-        )
+        own = snippets(settings, facts, self.templates)
+        user = UserConfiguration(settings, own, editions.ran(self.generations))
+        self.pairs = Pairs(settings, self.generations, user)
         self.supervisord = Supervisord(settings.run_dir)
         self.rollout = Rollout(program, self.generations, self.supervisord, settings.run_dir)
         self.files = StatusFiles(settings.run_dir)

@@ -93,7 +93,7 @@ def _startable(
     """
     last, unknown = generations.current(), None
     try:
-        user = user_source(settings, facts)
+        user = user_source(settings, facts, generations)
     except Refused as error:
         log.error("%s", error)
         if last:
@@ -186,9 +186,13 @@ def stored_plan(settings: Settings, facts: Facts, generations: Generations, user
     return Plan(settings, facts, source.packaged(), usable, reasons, user, when=when)
 
 
-def user_source(settings: Settings, facts: Facts) -> Source | None:
-    """The user's configuration, None where there is none. Raises `Refused` where nothing of it can be known."""
-    return UserConfiguration(settings, snippets(settings, facts, source.packaged())).read()
+def user_source(settings: Settings, facts: Facts, generations: Generations | None = None) -> Source | None:
+    """The user's configuration, None where there is none. Raises `Refused` where nothing of it can be known.
+
+    With ``generations`` also where files of what ran last cannot be read any more.
+    """
+    ran = editions.ran(generations) if generations else None
+    return UserConfiguration(settings, snippets(settings, facts, source.packaged()), ran).read()
 
 
 def _why_pending(pair: Wanted, settings: Settings) -> str:

@@ -191,7 +191,7 @@ def _plan(settings: Settings) -> tuple[Plan, int]:
     program = nginx.binary(settings.nginx_bin)
     facts, _warnings = machine.facts(settings, program)
     generations = Generations(settings.state_dir)
-    plan = stored_plan(settings, facts, generations, user_source(settings, facts))
+    plan = stored_plan(settings, facts, generations, user_source(settings, facts, generations))
     plan = plan.with_details(StatusFiles(settings.run_dir).read() or {})
     current = generations.current()
     running = current and as_it_runs(plan, current)

@@ -6,6 +6,7 @@ import json
 
 from entrypoint.core.configuration import Source
 from entrypoint.core.plan import SOURCE
+from entrypoint.core.vanished import Ran
 from entrypoint.edges.generations import Generations
 
 
@@ -17,5 +18,17 @@ def last(generations: Generations, now: Source | None) -> Source | None:
     try:
         kept = json.loads(generations.read(current, SOURCE))
         return now if now and now.as_json() == kept else Source.from_json(kept)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def ran(generations: Generations) -> Ran | None:
+    """The files that the current generation was made of; None where nothing is known of them."""
+    current = generations.current()
+    if not current or not current.manifest.get("source"):
+        return None
+    try:
+        kept = json.loads(generations.read(current, SOURCE))
+        return Ran(dict(kept["texts"]), {pattern: tuple(paths) for pattern, paths in kept["matches"].items()})
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -16,9 +16,11 @@ from entrypoint.core.options import Settings
 from entrypoint.core.paths import folder
 from entrypoint.core.syntax import Parsed, SyntaxFault, attempt
 from entrypoint.core.tree import Unread, includes, is_glob, syntax_faults
+from entrypoint.core.vanished import Ran, unfound, vanished
 
 Stamp = tuple[object, ...]
 
+_GONE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
 _KINDS = {"a folder": stat.S_ISDIR, "a FIFO": stat.S_ISFIFO, "a socket": stat.S_ISSOCK}
 _KINDS |= {"a device": stat.S_ISCHR, "a disk": stat.S_ISBLK}
 
@@ -28,17 +30,17 @@ class UserConfiguration:
 
     ``snippets`` are packaged files by their path relative to the root's folder, for includes that lead to no file of
     the user's. What lies in the run folder's ``conf.d`` (templates that were filled on a read-only root) is read as if
-    the ``http`` block included it at its end.
+    the ``http`` block included it at its end. ``ran`` is what is known of the configuration that ran last.
     """
 
-    def __init__(self, settings: Settings, snippets: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, snippets: Mapping[str, str], ran: Ran | None = None) -> None:
         self.root = str(settings.nginx_conf)
         self.more = f"{settings.run_dir}/conf.d/*.conf"
         self.snippets = {folder(self.root) + path: text for path, text in snippets.items()}
         self._stamp: Stamp | None = None
         self._source: Source | None = None
-        self._patterns: tuple[str, ...] = ()
-        self._found_before: Mapping[str, tuple[str, ...]] = {}
+        self._ran = ran
+        self._patterns: tuple[str, ...] = tuple(ran.matches) if ran else ()
         self._files: tuple[str, ...] = ()
         self._unread: tuple[str, ...] = ()
 
@@ -56,12 +58,12 @@ class UserConfiguration:
     def read(self) -> Source | None:
         """The configuration as it is now, None where there is no root file; read again only when something changed.
 
-        Raises `Refused` (config-rejected) for a root file that cannot be read or parsed, and for a folder of files that
-        were there before and cannot be listed any more: then nothing is known.
+        Raises `Refused` (config-rejected) for a root file that cannot be read or parsed, and for files that were read
+        before and, though nobody removed them, cannot be found or read any more: then nothing is known.
         """
         if self.changed():
             self._stamp = None
-            self._source = self._read() if os.path.lexists(self.root) else None
+            self._source = self._read() if _is_there(self.root) else None
             self._stamp = self._stamps()
         return self._source
 
@@ -96,8 +98,8 @@ class UserConfiguration:
             for pattern in _includes(parsed[path], self.root):
                 matches[pattern] = matches.get(pattern) or self._found(pattern)
                 waiting += matches[pattern]
+        self._check(Ran(texts, matches), unread)
         self._patterns, self._files, self._unread = tuple(matches), tuple(texts), tuple(unread)
-        self._found_before = matches
         broken = syntax_faults(parsed)
         if fault := broken.get(self.root):
             raise Refused(Outcome.CONFIG_REJECTED, str(fault), "mend NGINX_CONF")
@@ -113,15 +115,20 @@ class UserConfiguration:
             )
         return self.snippets.get(path, found) if isinstance(found, Unread) else found
 
+    def _check(self, now: Ran, unread: Mapping[str, Unread]) -> None:
+        """Refuse what has lost files that nobody removed."""
+        if ran := self._ran:
+            hidden = {path: Unread(why, is_file=True) for path in unfound(ran, *now) if (why := _hidden(path))}
+            if why := vanished(ran, {**unread, **hidden}):
+                raise Refused(
+                    Outcome.CONFIG_REJECTED,
+                    why,
+                    "let the user that certfront runs as read it again, or remove it, or the include that names it",
+                )
+        self._ran = now
+
     def _found(self, pattern: str) -> tuple[str, ...]:
         found = tuple(_matches(pattern))
-        before = self._found_before.get(pattern, ())
-        if before and not found and (why := _cannot_list(pattern)):
-            raise Refused(
-                Outcome.CONFIG_REJECTED,
-                f"{why}, and {pattern} led to {len(before)} files before: they are not meant to be gone",
-                "let the user that certfront runs as list that folder again, or remove the include",
-            )
         return (pattern,) if not found and pattern in self.snippets else found
 
     def _with_more(self, text: str, parsed: Parsed | SyntaxFault) -> tuple[str, Parsed | SyntaxFault]:
@@ -145,7 +152,7 @@ def _content(path: str) -> str | Unread:
             problem = _no_file(os.fstat(file.fileno()))  # it may be another one by now
             data = b"" if problem else file.read(files.LARGEST_TEXT + 1)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
+        if error.errno in _GONE:
             return Unread("is a link that leads to no file", is_file=False)
         return Unread(f"cannot be read by uid {os.geteuid()}: {error.strerror}", is_file=True)
     if len(data) > files.LARGEST_TEXT:
@@ -176,17 +183,27 @@ def _matches(pattern: str) -> list[str]:
     return sorted(found, key=os.fsencode)
 
 
-def _cannot_list(pattern: str) -> str:
-    """Why nothing can be known of a pattern, which for glob(3) and NGINX is as if no file were there; else empty."""
-    place = pattern
-    while is_glob(place):
-        place = os.path.dirname(place)  # noqa: PTH120
+def _is_there(path: str) -> bool:
+    """Whether something is there, or may be: what lies in a closed folder is not gone."""
     try:
-        os.scandir(place).close()
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
+        os.lstat(path)
     except OSError as error:
-        return f"{place} cannot be listed by uid {os.geteuid()}: {error.strerror}"
+        return error.errno not in _GONE
+    return True
+
+
+def _hidden(path: str) -> str:
+    """Why a file that was not found may be there: for glob(3) and NGINX a closed folder is an empty one."""
+    place = path
+    try:
+        os.stat(path)  # noqa: PTH116 - follows links
+        while (place := os.path.dirname(place)) != "/":  # noqa: PTH120
+            os.scandir(place).close()
+    except OSError as error:
+        if error.errno in _GONE:
+            return ""
+        what = "reached" if place == path else f"found: {place} cannot be listed"
+        return f"cannot be {what} by uid {os.geteuid()}: {error.strerror}"
     return ""
 
 
