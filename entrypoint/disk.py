@@ -7,10 +7,11 @@ import errno
 import fcntl
 import os
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from entrypoint import files
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _UNABLE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM)  # as file systems say that they cannot
@@ -27,11 +28,8 @@ class Locked(Exception):
 
 def content(path: str | Path) -> bytes:
     """What a regular file holds. Raises OSError, for anything else as well: a FIFO is not waited for."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        return file.readall()
+    with files.opened(path) as file:
+        return file.read()
 
 
 def holds(path: str, data: bytes) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
 
 LARGEST = 1024 * 1024  # bytes: no key, certificate or password file comes near
@@ -23,23 +24,31 @@ def read(path: str | Path, most: int = LARGEST) -> bytes:
     A pipe would be waited for, a device might never end; both are told from a file before they are opened.
     """
     _must_be_file(path, os.stat(path), most)  # noqa: PTH116 - a thousand of them
-    # Not to wait, should a pipe have taken its place since.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        _must_be_file(path, os.fstat(descriptor), most)
+    with opened(path, most) as file:  # not to wait, should a pipe have taken its place since
         data = file.read(most + 1)
     if len(data) > most:
         raise _too_large(path, most)
     return data
 
 
-def _must_be_file(path: str | Path, status: os.stat_result, most: int) -> None:
+def opened(path: str | Path, most: int | None = None) -> BufferedReader:
+    """A regular file to read, without waiting for anything else. Raises OSError as `read` does."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        _must_be_file(path, os.fstat(descriptor), most)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
+def _must_be_file(path: str | Path, status: os.stat_result, most: int | None) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(status.st_mode):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
         raise OSError(errno.EINVAL, f"it is no regular file but {kind}", str(path))
-    if status.st_size > most:
+    if most is not None and status.st_size > most:
         raise _too_large(path, most)
 
 

@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "oom": set(),
     "reserve": set(),
     "signals": set(),
-    "disk": set(),
+    "disk": {"files"},
     "relay": {"core"},
     "edges": {"core", "disk", "files", "memory", "oom", "relay", "reserve", "settings", "signals", "sockets"},
     "look": {"core", "edges", "files", "settings"},  # the first half of the agent's cycle

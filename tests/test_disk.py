@@ -89,10 +89,12 @@ def test_no_symbolic_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numb
 
 
 def test_content(tmp_path: Path) -> None:
-    """A regular file alone has content; nothing is waited for."""
+    """A regular file alone has content; nothing is waited for, and no descriptor is left open."""
+    before = sorted(Path("/proc/self/fd").iterdir())
     (tmp_path / "file").write_bytes(b"text")
     os.mkfifo(tmp_path / "fifo")
     assert disk.content(tmp_path / "file") == b"text"
     for name in ("fifo", "nothing", "."):
         with pytest.raises(OSError, match=r".*"):
             disk.content(tmp_path / name)
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
