@@ -25,6 +25,7 @@ def front(lab: Lab) -> Iterator[Container]:
     environment = lab.environment(HTTP3="on", HTTPS_PUBLIC_PORT="8443")
     with lab.run(*lab.key(), *UDP, environment=environment) as front:
         front.until_serves(lab.issued)
+        front.until(lambda: _presents(front, lab, fingerprint(lab.issued)), "the certificate over QUIC")
         yield front
 
 
@@ -105,4 +106,4 @@ def test_without_root(lab: Lab) -> None:
     volume = ("-v", f"{lab.volume()}:/var/lib/certfront")
     with lab.run(*options, *volume, *lab.key((101, 101)), *UDP, environment=lab.environment(HTTP3="on")) as front:
         front.until_serves(lab.issued)
-        assert _presents(front, lab, fingerprint(lab.issued))
+        front.until(lambda: _presents(front, lab, fingerprint(lab.issued)), "HTTP/3")
