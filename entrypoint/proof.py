@@ -1,4 +1,4 @@
-"""The proof by handshake that NGINX presents what it should."""
+"""The proof, by handshakes, that NGINX presents what it should, and by connections that it listens."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import cached_property
 
 from entrypoint.core import pem
 from entrypoint.core.certificate import offered_by_default
+from entrypoint.core.gate import open_sockets
 from entrypoint.core.handshakes import At, Shown, Unproved
 from entrypoint.core.model import KeyType, Outcome, Refused
 from entrypoint.core.plan import Plan, Usable
@@ -27,6 +28,7 @@ _AT_ONCE = 16  # handshakes
 _NAMES = 3  # of a certificate, for a server that names none
 
 Chain = tuple[bytes, ...]
+Address = tuple[str, int]  # with a port of TCP
 # None: proved; a text: failed.
 _Answer = Unproved | str | None
 
@@ -63,6 +65,46 @@ async def presented(plan: Plan, pairs: Sequence[Wanted], open_before: Collection
         {at: answer for at, answer in answers if isinstance(answer, Unproved)},
         {identity: answer for (identity, _), answer in answers if isinstance(answer, str)},
     )
+
+
+async def connected(plan: Plan, open_before: Collection[Address]) -> frozenset[Address]:
+    """The addresses and ports of the user's servers at which connections are taken.
+
+    Raises `Refused` where one that was ``open_before`` refuses them. One that does not answer may be somewhere else by
+    now, as where an address is handed over, and is not ours to judge.
+    """
+    wanted = open_sockets(plan.source, plan.gone, plan.gates) if plan.source else {}
+    limit = asyncio.Semaphore(_AT_ONCE)
+
+    async def taken(address: Address) -> bool | None:
+        async with limit:
+            return await _taken(address, patience=_QUICK if address in open_before else 0)
+
+    answers = dict(zip(wanted, await asyncio.gather(*map(taken, wanted)), strict=True))
+    closed = [address for address, answer in answers.items() if answer is False and address in open_before]
+    if closed:
+        host, port = closed[0]
+        what = f"{wanted[closed[0]]}: connections to {host} port {port} are refused, where they were taken before"
+        raise Refused(Outcome.NOT_SERVED, what)
+    return frozenset(address for address, answer in answers.items() if answer)
+
+
+async def _taken(address: Address, patience: float) -> bool | None:
+    """Whether a connection is taken; refused ones are tried again for a while. None where nobody answers."""
+    ends = time.monotonic() + patience
+    while True:
+        try:
+            async with asyncio.timeout(_QUICK):
+                _, writer = await asyncio.open_connection(*address)
+        except ConnectionRefusedError:
+            if time.monotonic() >= ends:
+                return False
+            await asyncio.sleep(_LONGEST_POLL)
+        except OSError:
+            return None
+        else:
+            writer.transport.abort()
+            return True
 
 
 class _Known:

@@ -16,6 +16,7 @@ from entrypoint.core.handshakes import At, Edited, Shown
 from entrypoint.core.plan import Plan
 from entrypoint.core.wanted import Wanted
 from entrypoint.edges import nginx
+from entrypoint.proof import Address
 
 log = logging.getLogger("certfront")
 
@@ -30,7 +31,8 @@ class Prover:
 
     ``running`` are its pairs, None until this process has proved it; ``source`` is the user's configuration, and
     ``gates`` what NGINX refuses of that. ``warnings`` are the servers whose pair no handshake proves: where each is,
-    and why. ``details`` has, by its identity, why a pair is proved nowhere.
+    and why. ``details`` has, by its identity, why a pair is proved nowhere. ``open`` are the addresses and ports at
+    which the user's servers take connections.
     """
 
     run_dir: Path
@@ -38,6 +40,7 @@ class Prover:
     source: Source | None = None
     gates: Gates = field(default_factory=Gates)
     shown: Shown = field(default_factory=Shown)
+    open: frozenset[Address] = frozenset()
     warnings: tuple[tuple[str, str], ...] = ()
     details: Mapping[str, str] = field(default_factory=dict)
 
@@ -45,13 +48,14 @@ class Prover:
         """Ask for the plan's chains at their doors, once NGINX has switched to it.
 
         Pairs that are ``unchanged``, by their identity, are asked for again only where something else changed as well.
-        Raises `proof.NotServed`.
+        Raises `proof.NotServed`, or `Refused` where a socket that was open and is still wanted is closed.
         """
         renewal = self._same_servers(plan)
         pairs = [pair for pair in plan.running if not renewal or pair.identity not in unchanged]
         asked = await proof.presented(plan, pairs, self._open_before(plan))
         if asked.failed:
             raise proof.NotServed(asked.failed)
+        self.open = self.open if renewal else await proof.connected(plan, self.open)
         self.running, self.source, self.gates = plan.running, plan.source, plan.gates
         self.shown = self.shown.with_more(asked, plan.running)
         self._say(plan.running)

@@ -10,7 +10,7 @@ from entrypoint.core.configuration import Configuration, Source
 from entrypoint.core.listen import Listener
 from entrypoint.core.servers import Server
 from entrypoint.core.tree import Place, Setting
-from entrypoint.core.wanted import cared_for, identity
+from entrypoint.core.wanted import REACHED, cared_for, identity
 
 # Why something is not to run: by the identity of a pair that is not usable, or by the place of a server.
 Reasons = Mapping[str | Place, str]
@@ -82,6 +82,21 @@ def lost_listeners(server: Server, gone: Mapping[Place, str], gates: Gates) -> t
         return ()
     refused = server.place in gates.servers or server.faults or server.context != "http"
     return tuple(listener for listener in server.listeners if refused or listener.tls)
+
+
+def open_sockets(source: Source, gone: Mapping[Place, str], gates: Gates) -> dict[tuple[str, int], str]:
+    """Addresses and ports at which servers that run take connections of TCP, each with the place of the first of them.
+
+    ``gone`` are the servers that do not run (see `blocked_servers`).
+    """
+    found: dict[tuple[str, int], str] = {}
+    for server in source.configuration.servers:
+        lost = lost_listeners(server, gone, gates)
+        for listener in server.listeners if server.block.file not in gates.files else ():
+            if listener.socket[0] == "tcp" and listener not in lost:
+                address = REACHED.get(listener.address, listener.address)
+                found.setdefault((address, listener.port), f"{server.block.file}:{server.block.directive.line}")
+    return found
 
 
 def refused_blocks(configuration: Configuration, gates: Gates) -> Iterator[Setting]:

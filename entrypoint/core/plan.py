@@ -207,9 +207,9 @@ class Plan:
     @cached_property
     def running(self) -> tuple[Wanted, ...]:
         """The pairs that a running server presents, each with the doors of such servers alone."""
-        same = not self._gone and self.lacking.site_names == self.settings.server_names
+        same = not self.gone and self.lacking.site_names == self.settings.server_names
         settings = replace(self.settings, server_names=self.lacking.site_names)
-        found = self.wanted if same else wanted(settings, self.source, self._gone)
+        found = self.wanted if same else wanted(settings, self.source, self.gone)
         return tuple(pair for pair in found if pair.identity in self.usable)
 
     @cached_property
@@ -233,7 +233,8 @@ class Plan:
         return dict([*self._blocked.items(), *self.lacking.gated.items()])
 
     @cached_property
-    def _gone(self) -> Mapping[Place, str]:
+    def gone(self) -> Mapping[Place, str]:
+        """The user's servers that do not run as they are, with the reason."""
         return blocked_servers(self.source, self._kept_out, self.gates) if self.source else {}
 
     @cached_property
@@ -241,7 +242,7 @@ class Plan:
         if not self.source:
             return None
         servers = self.source.configuration.servers
-        live = any(cared_for(server) and server.place not in self._gone for server in servers)
+        live = any(cared_for(server) and server.place not in self.gone for server in servers)
         return around(self.source.configuration, live=live)
 
     @cached_property

@@ -17,7 +17,7 @@ from entrypoint.core.tree import Place
 
 # Who answers for a name on a socket of a context.
 Owners = Mapping[tuple[str, Socket, str], Place]
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where NGINX listens on all, loopback reaches it
+REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where NGINX listens on all, loopback reaches it
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _door(server: Server, lookup: str, owners: Owners) -> Door | None:
         for name in _own_names(server, lookup) if listener.tls and not listener.udp else ():
             if owners.get((server.context, listener.socket, name), server.place) == server.place:
                 return Door(
-                    _ANY.get(listener.address, listener.address),
+                    REACHED.get(listener.address, listener.address),
                     listener.port,
                     name,
                     listener.proxy_protocol,

@@ -1,0 +1,141 @@
+"""Sockets of the user's servers: what was open and is still wanted is open after a switch, or all is as before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from entrypoint.core.gate import Gates, open_sockets
+from entrypoint.core.model import Outcome, Refused
+from entrypoint.core.plan import Plan
+from entrypoint.edges import nginx, source
+from entrypoint.edges.configuration import UserConfiguration
+from entrypoint.edges.generations import Generations
+from entrypoint.edges.rpc import Supervisord
+from entrypoint.rollout import Rollout
+from tests.faults import rig
+
+
+class Lossy(Plan):
+    """A plan of which a fault of ours drops a socket."""
+
+    lost = ""
+
+    def texts(self, number: int) -> dict[str, str]:
+        return {path: text.replace(self.lost, "") for path, text in super().texts(number).items()}
+
+
+class Site:
+    """A running NGINX with servers of the user's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.http, self.stream, self.other, *more = rig.free_ports(6)
+        self.root = folder / "nginx.conf"
+        ports = dict(zip(("HTTP_PORT", "HTTPS_PORT", "STATUS_PORT"), map(str, more), strict=True))
+        self.settings = rig.settings(folder, SERVER_NAME=None, NGINX_CONF=str(self.root), **ports)
+        self.user = UserConfiguration(self.settings, {})
+        rig.run_folders(self.settings.run_dir)
+        self.generations = Generations(self.settings.state_dir)
+        self.rollout = Rollout(rig.NEW, self.generations, Supervisord(self.settings.run_dir), self.settings.run_dir)
+
+    def plan(self, *servers: str, kind: type[Plan] = Plan) -> Plan:
+        http, stream, *_ = [*servers, "", ""]
+        self.root.write_text(f"events {{}}\nhttp {{ {http} }}\nstream {{ {stream} }}\n")
+        return kind(self.settings, rig.facts(), source.packaged(), {}, {}, self.user.read())
+
+    @property
+    def both(self) -> tuple[str, str]:
+        return (f"server {{ listen 127.0.0.1:{self.http}; }}\n", f"server {{ listen {self.stream}; return x; }}")
+
+    def apply(self, plan: Plan) -> None:
+        asyncio.run(self.rollout.apply(plan, (), "test"))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    tmp_path.chmod(0o755)
+    found = Site(tmp_path)
+    rig.stage(found.generations, found.plan(*found.both))
+    chosen = found.settings
+    with (
+        rig.running_nginx(rig.NEW, found.generations.config, chosen.status_port, chosen.run_dir) as master,
+        rig.Supervisor(chosen.run_dir, master.pid),
+    ):
+        current = found.generations.current()
+        assert current is not None
+        asyncio.run(found.rollout.prove(found.plan(*found.both), current, reload=False))
+        yield found
+
+
+@pytest.mark.parametrize("which", ["http", "stream"])
+def test_dropped(site: Site, which: str) -> None:
+    """It is named with its server and port, and what ran before runs again."""
+    port = getattr(site, which)
+    assert {number for _, number in site.rollout.prover.open} == {site.http, site.stream}
+    lost = site.plan(*site.both, kind=Lossy)
+    Lossy.lost = (
+        f"server {{ listen 127.0.0.1:{port}; }}" if which == "http" else f"server {{ listen {port}; return x; }}"
+    )
+    with pytest.raises(Refused, match=rf"nginx.conf:\d: connections to 127.0.0.1 port {port} are refused") as caught:
+        site.apply(lost)
+    assert caught.value.problem.outcome is Outcome.NOT_SERVED
+    rig.wait_for("what ran before", lambda: nginx.generation(site.settings.run_dir) == 1)
+    rig.wait_for("its socket", lambda: nginx.port_taken(port))
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "gated"])
+def test_meant(site: Site, how: str) -> None:
+    """What the user removed, gave another port, or NGINX refuses need not be open any more."""
+    http, stream = site.both
+    if how == "gated":
+        http = http.replace("}", "return 200 $nonsense; }")
+    else:
+        http = "" if how == "removed" else http.replace(str(site.http), str(site.other))
+    site.apply(site.plan(http, stream))
+    ports = {site.stream} | ({site.other} if how == "moved" else set())
+    assert {number for _, number in site.rollout.prover.open} == ports
+
+
+def test_what_never_was_open_need_not_be(site: Site) -> None:
+    """A socket that nobody has reached yet keeps nothing from coming in."""
+    plan = site.plan(*site.both, kind=Lossy)
+    Lossy.lost = site.both[1]
+    site.rollout.prover.open = frozenset()
+    site.apply(plan)
+    assert {number for _, number in site.rollout.prover.open} == {site.http}
+
+
+SERVERS = """events {} http {
+server { listen 80; listen [::]:80; listen 127.0.0.2:81; }
+server { listen 443 ssl; listen 80; ssl_certificate a; ssl_certificate_key b; }
+server { listen 444 quic; listen unix:/x; }
+} stream {
+server { listen 53 udp; listen 5353; }
+}"""
+
+
+@pytest.mark.parametrize(
+    ("blocked", "refused", "ports"),
+    [
+        ((), (), [80, 80, 81, 443, 5353]),
+        ((3,), (), [80, 80, 81, 5353]),
+        ((), (2,), [80, 443, 5353]),
+        ((), (6,), [80, 80, 81, 443]),
+    ],
+)
+def test_open_sockets(tmp_path: Path, blocked: tuple[int, ...], refused: tuple[int, ...], ports: list[int]) -> None:
+    """Of TCP, of servers that run: plain HTTP also where only a certificate is missing; each with its place."""
+    (tmp_path / "nginx.conf").write_text(SERVERS)
+    found = UserConfiguration(rig.settings(tmp_path, NGINX_CONF=str(tmp_path / "nginx.conf")), {}).read()
+    assert found is not None
+    places = {server.block.directive.line: server.place for server in found.configuration.servers}
+    gates = Gates(servers={places[line]: "no" for line in refused})
+    gone = {places[line]: "no" for line in (*blocked, *refused)}
+    sockets = open_sockets(found, gone, gates)
+    assert sorted(port for _, port in sockets) == ports
+    assert {address for address, _ in sockets} <= {"127.0.0.1", "::1", "127.0.0.2"}
+    assert all(where.startswith(f"{tmp_path}/nginx.conf:") for where in sockets.values())
+    assert not open_sockets(found, gone, Gates(files={f"{tmp_path}/nginx.conf": "no"}))
