@@ -73,5 +73,6 @@ def setup(style: str, level: str) -> None:
     handler.setFormatter(_Json() if style == "json" else _Text())
     handler.addFilter(_shown)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    # It warns of peers that close a connection right behind the handshake, which is theirs to do.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)

@@ -87,6 +87,19 @@ def test_served_and_said(kind: str) -> None:
         user.tested()
 
 
+def test_a_stream_that_closes_behind_the_handshake() -> None:
+    """Where clients without a certificate are sent away after the handshake, that proves it, and nothing is logged."""
+    with User() as user:
+        issued = _pair(user, NAME, own=True)
+        (user.etc / "ca.pem").write_bytes(certificate_pem(issued.chain[-1]))
+        _put(user, STREAM % ("", "ssl_verify_client on; ssl_client_certificate ca.pem;"))
+        user.start()
+        user.until(lambda: _states(user) == ["serving"], "the status")
+        user.until(lambda: user.command("health", "--ready").returncode == 0, "readiness")
+        assert [entry["detail"] for entry in user.report()["certificates"]] == [""]
+        assert "eof_received" not in user.log()
+
+
 def test_two_kinds_where_the_server_chooses() -> None:
     """RSA and ECDSA over TLS 1.3 alone: both are served at once; which one a client gets is nobody's fault."""
     with User() as user:
