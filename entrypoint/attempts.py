@@ -83,9 +83,17 @@ class Attempts:
             if edition and failure.outcome is Outcome.RELOAD_FAILED:
                 self.edits.add(edition, failure, self.clock(), self.interval)
         self.kept = not failure or (last is not None and await self._goes_on(last, looks, cause))
-        for alone in self._smaller(plan, current) if not (self.kept or refused) else ():
-            await self._applied(alone, looks, cause)
+        if not (self.kept or refused):
+            await self._parts(plan, current, looks, cause)
         return failure
+
+    async def _parts(self, plan: Plan, current: Generation | None, looks: Mapping[str, Found], cause: str) -> None:
+        for alone in self._smaller(plan, current):
+            live = self.generations.current()
+            if live and self._is_live(live, alone.digest):
+                self._note(replace(alone, remarks=self._remarks(live)))
+            else:
+                await self._applied(alone, looks, cause)
 
     def _is_live(self, current: Generation, digest: str) -> bool:
         """Whether what is current is that plan; the way back from one that was refused may have failed."""
@@ -116,8 +124,7 @@ class Attempts:
         failure = await self._applied(last, looks, cause)
         if failure:
             self.fallbacks.add(digest, failure, self.clock(), self.interval)
-            for alone in self._smaller(last, current):
-                await self._applied(alone, looks, cause)
+            await self._parts(last, current, looks, cause)
         return not failure
 
     def _without_refused(self, plan: Plan) -> tuple[Plan, str]:
@@ -146,12 +153,17 @@ class Attempts:
             whole = replace(plan, gates=Gates()).digest
             self.gates.add(whole, plan.gates, self.clock(), self.interval)
         self._note(plan)
-        if spent is not None and plan.source is not self.news.source and (live := self.generations.current()):
-            self.news.taken_up(plan.source, live.number)
         if spent is not None:
+            self._say_change(plan)
             self.reloaded(spent)
         remember(slots, plan, looks)
         return None
+
+    def _say_change(self, plan: Plan) -> None:
+        """News where the configuration as it is now runs, and not another in its place."""
+        live = self.generations.current()
+        if live and plan.source is self.pairs.source and plan.source is not self.news.source:
+            self.news.taken_up(plan.source, live.number)
 
     def _remarks(self, current: Generation) -> tuple[tuple[str, str], ...]:
         """What NGINX warned of in what is live, read once."""

@@ -62,9 +62,13 @@ def test_a_start_with_a_fault(user: User, typo: str, first: bool) -> None:
     user.start()
     user.until(lambda: "nginx.conf:1" in _problem(user), "the problem")
     user.until(lambda: user.report()["nginx"].get("version"), "the agent")
-    problem = _problem(user)
+    problem, generation = _problem(user), user.generation()
     time.sleep(3)  # some cycles
+    for _ in range(3):
+        user.command("refresh")
+    assert user.generation() == generation
     assert user.log()[before:].count(problem) == 1
+    assert " is live: generation" not in user.log()[before:]
     user.put_file("nginx.conf", ROOT)
     user.until(lambda: user.entry(NAME).get("state") == "serving", "the proof")
     user.until(lambda: _problem(user) == "", "no problem")
