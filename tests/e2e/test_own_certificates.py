@@ -15,7 +15,7 @@ from entrypoint.core import pem
 from tests.pki import NOW, Issued, PrivateKey, cross_sign, ec_key, issue, key_pem, root, rsa_key
 
 from .front import presented
-from .user import User
+from .user import SERVER, User
 
 LONG_AGO, AN_HOUR_AGO = NOW - timedelta(days=9), NOW - timedelta(hours=1)
 ROOT = root("Root")
@@ -40,16 +40,6 @@ def put(user: User, name: str, *certs: Issued, label: bytes = b"CERTIFICATE") ->
     (user.etc / f"{name}.crt").write_bytes(leaf + pem.encode([each.der for each in certs[1:]]))
     user.put_file(f"conf.d/{name}.conf", SERVER, name=name)
     return tuple(each.der for each in certs)
-
-
-SERVER = """server {{
-    listen {https} ssl;
-    server_name {name};
-    ssl_certificate {name}.crt;
-    ssl_certificate_key {name}.key;
-    return 200 "{name}\\n";
-}}
-"""
 
 
 def site(name: str, issuer: Issued = BETWEEN, key: PrivateKey | None = None, **options: object) -> Issued:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
 
+from entrypoint import files
 from entrypoint.core.model import Outcome, Refused
-
-_LARGEST = 1024 * 1024  # bytes
 
 
 def read(path: Path, what: str) -> bytes:
     """Return the file's content; FileNotFoundError and NotADirectoryError pass, all else is `Refused`."""
     try:
-        # Not to wait for the other end, should it be a named pipe.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            _must_be_file(path, what, os.fstat(file.fileno()))
-            content = file.read(_LARGEST + 1)
+        with files.opened(path) as file:
+            content = file.read(files.LARGEST + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise
     except IsADirectoryError:
@@ -26,10 +24,11 @@ def read(path: Path, what: str) -> bytes:
         detail = f"{what} {path} may not be read: {_owner(path)}, this process runs as uid {os.geteuid()}"
         raise Refused(Outcome.KEY_UNREADABLE, detail, _opened_by(path)) from None
     except OSError as error:
-        detail = f"{what} {path} cannot be read: {error.strerror}"
-        raise Refused(Outcome.KEY_UNREADABLE, detail) from None
-    if len(content) > _LARGEST:
-        raise Refused(Outcome.KEY_UNREADABLE, f"{what} {path} is larger than {_LARGEST} bytes", "is it the right file?")
+        hint = "put the content into a file" if error.errno == errno.EINVAL else ""
+        raise Refused(Outcome.KEY_UNREADABLE, f"{what} {path} cannot be read: {error.strerror}", hint) from None
+    if len(content) > files.LARGEST:
+        detail = f"{what} {path} is larger than {files.LARGEST} bytes"
+        raise Refused(Outcome.KEY_UNREADABLE, detail, "is it the right file?")
     return content
 
 
@@ -47,13 +46,6 @@ def warn_about_mode(path: Path) -> str | None:
         return None
     who, mode = ("others than its owner and group", "440") if by_group else ("group or others", "400")
     return f"{path} has mode {stat.S_IMODE(status.st_mode):04o}: {who} have access to it; chmod {mode} keeps them out"
-
-
-def _must_be_file(path: Path, what: str, status: os.stat_result) -> None:
-    if stat.S_ISDIR(status.st_mode):
-        raise _directory(path, what)
-    if not stat.S_ISREG(status.st_mode):
-        raise Refused(Outcome.KEY_UNREADABLE, f"{what} {path} is no regular file", "put the content into a file")
 
 
 def _directory(path: Path, what: str) -> Refused:
