@@ -16,27 +16,28 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from entrypoint import disk, editions, machine, memory, signals, stored
+from entrypoint import editions, machine, stored
 from entrypoint.alive import Alive
 from entrypoint.attempts import Attempts
-from entrypoint.core import report, schedule
-from entrypoint.core.gate import Gates
+from entrypoint.check import AT_ONCE, Found, ManagedPair, look_at_all, running
+from entrypoint.core import schedule, status
+from entrypoint.core.generation.gate import Gates
+from entrypoint.core.generation.plan import Plan
+from entrypoint.core.generation.site import Facts, snippets
 from entrypoint.core.model import Outcome, Problem, Refused
-from entrypoint.core.options import Settings
-from entrypoint.core.plan import Plan
-from entrypoint.core.site import Facts, snippets
+from entrypoint.core.settings import Settings
 from entrypoint.core.times import rfc3339
 from entrypoint.doubts import Doubts
-from entrypoint.edges import control, keys, nginx, source, watch
-from entrypoint.edges.configuration import UserConfiguration
+from entrypoint.edges import control, keys, nginx, packaged, watch
+from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.edges.generations import Generation, Generations
-from entrypoint.edges.publish import StatusFiles
-from entrypoint.edges.rpc import Supervisord
+from entrypoint.edges.status_files import StatusFiles
+from entrypoint.edges.supervisord import Supervisord
+from entrypoint.environment import near_misses
 from entrypoint.events import Mailbox, Request, why
-from entrypoint.look import AT_ONCE, Found, Slot, look_at_all, running
 from entrypoint.pairs import Pairs, due, record
 from entrypoint.rollout import Rollout, other_generation_runs
-from entrypoint.settings import near_misses
+from entrypoint.system import disk, memory, signals
 
 log = logging.getLogger("certfront")
 
@@ -59,10 +60,10 @@ class Agent:
     ) -> None:
         self.settings, self.facts, self.clock = settings, facts, clock
         self.doubts = doubts or Doubts(settings)
-        self.templates = source.packaged()
+        self.templates = packaged.packaged()
         self.generations = Generations(settings.state_dir)
         own = snippets(settings, facts, self.templates)
-        user = UserConfiguration(settings, own, editions.ran(self.generations))
+        user = ConfigFiles(settings, own, editions.ran(self.generations))
         self.pairs = Pairs(settings, self.generations, user)
         self.supervisord = Supervisord(settings.run_dir)
         self.rollout = Rollout(program, self.generations, self.supervisord, settings.run_dir)
@@ -80,7 +81,7 @@ class Agent:
         self.settled = False
 
     @property
-    def slots(self) -> list[Slot]:
+    def slots(self) -> list[ManagedPair]:
         """What is known of each pair."""
         return self.pairs.slots
 
@@ -175,7 +176,7 @@ class Agent:
             said = bool(problem and problem is self.rejected and problem.outcome is Outcome.CONFIG_REJECTED)
             record(slot, looks[slot.identity], problem, now, self.settings.check_interval, said=said)
 
-    def _due(self, slot: Slot, requests: list[Request], now: datetime) -> bool:
+    def _due(self, slot: ManagedPair, requests: list[Request], now: datetime) -> bool:
         asked = any(request.wants(slot.record.wanted) for request in requests)
         soon = schedule.together(self.settings.check_interval) if len(self.slots) > 1 else 0
         return asked or due(slot, now, soon, schedule.longest(self.settings.check_interval))
@@ -247,9 +248,9 @@ class Agent:
             self.rollout.fall_back(current, str(error))
             return False
 
-    def _status(self, slots: Iterable[Slot]) -> dict[str, Any]:
+    def _status(self, slots: Iterable[ManagedPair]) -> dict[str, Any]:
         current = self.generations.current()
-        return report.status(
+        return status.status(
             [slot.record for slot in slots],
             generation=current.number if current else 0,
             nginx=self.nginx,
@@ -275,7 +276,7 @@ class Agent:
             self.alive.go_on(horizon)
             self.files.status(self._status(self.slots))
             besides = "\n".join(filter(None, [self.doubts.not_ready, self.pairs.not_running(self.failure)]))
-            self.files.readiness(report.not_ready((slot.record for slot in self.slots), besides))
+            self.files.readiness(status.not_ready((slot.record for slot in self.slots), besides))
         except OSError as error:
             log.error("CERTFRONT_RUN_DIR: the status cannot be written: %s", error)
 

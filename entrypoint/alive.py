@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from entrypoint.edges.publish import StatusFiles
+from entrypoint.edges.status_files import StatusFiles
 
 log = logging.getLogger("certfront")
 

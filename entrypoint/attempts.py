@@ -6,14 +6,15 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from entrypoint import editions, isolate
+from entrypoint import editions
+from entrypoint.check import Found, running
 from entrypoint.core import schedule
-from entrypoint.core.gate import Gates
+from entrypoint.core.generation import blame
+from entrypoint.core.generation.gate import Gates
+from entrypoint.core.generation.plan import Plan, Usable, wanted
 from entrypoint.core.model import Outcome, Problem, Refused
-from entrypoint.core.plan import Plan, Usable, wanted
 from entrypoint.edges.generations import Generation
 from entrypoint.held import Held
-from entrypoint.look import Found, running
 from entrypoint.news import News
 from entrypoint.pairs import Pairs, remember
 from entrypoint.rollout import Remembered, Rollout
@@ -178,7 +179,7 @@ class Attempts:
 
     def _note(self, plan: Plan) -> None:
         """What of the user's configuration does not run, and what is said of it besides."""
-        self.gated, self.commented_out = isolate.gated_pairs(plan), plan.users_commented_out()
+        self.gated, self.commented_out = blame.gated_pairs(plan), plan.users_commented_out()
         self.gated = {**self.gated, **self.held.problems}
         self.warnings = (*plan.warnings(), *self.rollout.prover.warnings)
         for slot in self.pairs.slots:

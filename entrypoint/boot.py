@@ -15,22 +15,24 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from entrypoint import editions, folders, isolate, machine, opening, reserve, salvage, signals
-from entrypoint.core import report
-from entrypoint.core.configuration import Source
-from entrypoint.core.gate import Gates
+from entrypoint import editions, folders, key_files, machine, salvage
+from entrypoint.core import status
+from entrypoint.core.conf.configuration import Source
+from entrypoint.core.generation import blame
+from entrypoint.core.generation.gate import Gates
+from entrypoint.core.generation.pairs import PairSpec
+from entrypoint.core.generation.plan import Plan, Usable, wanted
+from entrypoint.core.generation.site import Facts, shortcomings, snippets
 from entrypoint.core.model import Outcome, Problem, Refused
 from entrypoint.core.names import covers_any
-from entrypoint.core.options import Settings
-from entrypoint.core.plan import Plan, Usable, wanted
-from entrypoint.core.site import Facts, shortcomings, snippets
+from entrypoint.core.settings import Settings
 from entrypoint.core.times import rfc3339
-from entrypoint.core.wanted import Wanted
-from entrypoint.edges import nginx, source, temporary, unlock
-from entrypoint.edges.configuration import UserConfiguration
+from entrypoint.edges import nginx, packaged, temporary, unlock
+from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.edges.generations import Generation, Generations
-from entrypoint.edges.publish import StatusFiles
+from entrypoint.edges.status_files import StatusFiles
 from entrypoint.staging import Stager
+from entrypoint.system import reserve, signals
 
 log = logging.getLogger("certfront.boot")
 
@@ -44,7 +46,7 @@ def run(settings: Settings) -> int:
     os.umask(0o022)  # NGINX's workers read status files; what is secret has a mode of its own
     with ExitStack() as stack:
         stack.enter_context(folders.held(settings))
-        stack.callback(opening.keep_only, settings.run_dir, ())
+        stack.callback(key_files.keep_only, settings.run_dir, ())
         if settings.key_unlock == "memory":
             unlock.require_memory(settings.run_dir)
         program = nginx.binary(settings.nginx_bin)
@@ -98,7 +100,7 @@ def _startable(
         log.error("%s", error)
         if last:
             with suppress(Refused, OSError):  # what opens its keys, in a run folder that may be fresh
-                opening.provide_missing(stored_plan(settings, facts, generations, editions.last(generations, None)))
+                key_files.provide_missing(stored_plan(settings, facts, generations, editions.last(generations, None)))
             return _last_resort(generations, program, settings.run_dir, error), error.problem
         user, unknown = None, error.problem
     if not user and not settings.server_names:
@@ -120,7 +122,7 @@ def as_it_runs(plan: Plan, generation: Generation) -> Plan | None:
 
 def _still_accepted(plan: Plan, last: Generation, program: str) -> bool:
     try:
-        opening.provide_missing(plan)
+        key_files.provide_missing(plan)
         nginx.test(program, last.config, plan.settings.run_dir)
         if taken := _taken(plan):
             raise Refused(Outcome.CONFIG_REJECTED, taken)
@@ -128,7 +130,7 @@ def _still_accepted(plan: Plan, last: Generation, program: str) -> bool:
         log.warning("running what ran last, untested: %s", error)
     except (Refused, OSError) as error:
         # What is wrong with a key is said in plain words when the plan is built again.
-        level = logging.DEBUG if opening.is_about_a_key(error) else logging.ERROR
+        level = logging.DEBUG if key_files.is_about_a_key(error) else logging.ERROR
         log.log(level, "the configuration that ran last is refused now: %s", error)
         return False
     return True
@@ -142,7 +144,7 @@ def _best(plan: Plan, program: str, generations: Generations) -> tuple[Generatio
     last = generations.current()
     if generations.warnings and (last or generations.verified()):
         with suppress(OSError):
-            opening.provide_missing(plan)
+            key_files.provide_missing(plan)
         log.error("%s", generations.warnings[0][1])
         return _last_resort(generations, program, plan.settings.run_dir, OSError(generations.warnings[0][1])), None
     try:
@@ -183,7 +185,7 @@ def stored_plan(settings: Settings, facts: Facts, generations: Generations, user
         reasons[pair.identity] = _why_pending(pair, settings)
     usable |= salvage.usable(generations.untrusted, [each for each in pairs if each.identity not in usable], settings)
     when = rfc3339(datetime.now(UTC))
-    return Plan(settings, facts, source.packaged(), usable, reasons, user, when=when)
+    return Plan(settings, facts, packaged.packaged(), usable, reasons, user, when=when)
 
 
 def user_source(settings: Settings, facts: Facts, generations: Generations | None = None) -> Source | None:
@@ -192,10 +194,10 @@ def user_source(settings: Settings, facts: Facts, generations: Generations | Non
     With ``generations`` also where files of what ran last cannot be read any more.
     """
     ran = editions.ran(generations) if generations else None
-    return UserConfiguration(settings, snippets(settings, facts, source.packaged()), ran).read()
+    return ConfigFiles(settings, snippets(settings, facts, packaged.packaged()), ran).read()
 
 
-def _why_pending(pair: Wanted, settings: Settings) -> str:
+def _why_pending(pair: PairSpec, settings: Settings) -> str:
     if not os.path.exists(pair.key_file):  # noqa: PTH110 - Path.exists() raises where a folder above is closed
         return f"the key file {pair.key_file} does not exist"
     if pair.certificate_file and os.path.exists(pair.certificate_file):  # noqa: PTH110
@@ -208,7 +210,7 @@ def _why_pending(pair: Wanted, settings: Settings) -> str:
 def _accepted(plan: Plan, program: str, generations: Generations, why: str) -> Generation:
     """Build the plan, without those of the user's servers and files that NGINX refuses."""
     stager = Stager(program, generations, _PATIENCE, _LONGEST, taken=_taken)
-    _, generation = stager.accepted(plan, why, opening.provide_missing)
+    _, generation = stager.accepted(plan, why, key_files.provide_missing)
     try:
         generations.publish(generation)
     except OSError as error:
@@ -219,7 +221,7 @@ def _accepted(plan: Plan, program: str, generations: Generations, why: str) -> G
 
 def _taken(plan: Plan) -> str:
     """NGINX does not start where another program has one of its sockets: the user's servers on that wait instead."""
-    found = (nginx.taken(*each) for each in sorted(isolate.sockets(plan)) if each[0] != "unix")
+    found = (nginx.taken(*each) for each in sorted(blame.sockets(plan)) if each[0] != "unix")
     return next(filter(None, found), "")
 
 
@@ -260,7 +262,7 @@ def _announce(settings: Settings, generation: Generation, problem: Problem | Non
     files.alive(now.timestamp(), now.timestamp() + _GRACE)
     files.readiness("starting")
     files.status(
-        report.status(
+        status.status(
             (), generation=generation.number, nginx={}, now=now, interval=settings.check_interval, problem=problem
         )
     )
@@ -284,7 +286,8 @@ def _say_taken_ports(settings: Settings) -> None:
 
 
 def _supervise(settings: Settings, program: str, nginx_conf: Path) -> int:
-    from entrypoint.edges import children, supervisor
+    from entrypoint.edges import supervisor
+    from entrypoint.edges.supervisor import children
 
     _say_taken_ports(settings)
     agent = children.confined([sys.executable, "-m", "entrypoint", "agent"])

@@ -11,14 +11,15 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from entrypoint import __version__, values
+from entrypoint import __version__
+from entrypoint.core import values
 from entrypoint.core.model import KeyType, Refused
-from entrypoint.core.options import Endpoint, Settings
+from entrypoint.core.settings import Endpoint, Settings
 from entrypoint.core.shown import all_shown, shown
-from entrypoint.settings import SettingsError, from_environment
+from entrypoint.environment import SettingsError, from_environment
 
 if TYPE_CHECKING:
-    from entrypoint.core.plan import Plan
+    from entrypoint.core.generation.plan import Plan
 
 Command = Callable[[argparse.Namespace], int]
 Fail = Callable[[str, Sequence[str], int], int]
@@ -96,9 +97,10 @@ def _agent(_: argparse.Namespace) -> int:
 def _fetch(arguments: argparse.Namespace) -> int:
     import asyncio
 
-    from entrypoint.core import names, pem, vet
-    from entrypoint.core.certificate import describe
-    from entrypoint.core.chain import arranged
+    from entrypoint.core import names
+    from entrypoint.core.x509 import pem, vet
+    from entrypoint.core.x509.certificate import describe
+    from entrypoint.core.x509.chain import arranged
     from entrypoint.edges import certmgr
 
     name = _name(arguments.name)
@@ -136,7 +138,7 @@ def _name(text: str) -> str:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from entrypoint.edges.publish import StatusFiles
+    from entrypoint.edges.status_files import StatusFiles
     from entrypoint.terminal import overview
 
     settings = _settings()
@@ -186,7 +188,7 @@ def _plan(settings: Settings) -> tuple[Plan, int]:
     from entrypoint.boot import as_it_runs, stored_plan, user_source
     from entrypoint.edges import nginx
     from entrypoint.edges.generations import Generations
-    from entrypoint.edges.publish import StatusFiles
+    from entrypoint.edges.status_files import StatusFiles
 
     program = nginx.binary(settings.nginx_bin)
     facts, _warnings = machine.facts(settings, program)

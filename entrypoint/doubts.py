@@ -6,15 +6,15 @@ import logging
 import os
 
 from entrypoint.core import doubts
-from entrypoint.core.configuration import Source
+from entrypoint.core.conf.configuration import Source
 from entrypoint.core.doubts import Doubt
-from entrypoint.core.options import Settings
+from entrypoint.core.settings import Settings
 
 log = logging.getLogger("certfront")
 
 
 class Doubts:
-    """The doubts of one run; ``near`` are variables that are close to ours (see `settings.near_misses`)."""
+    """The doubts of one run; ``near`` are variables that are close to ours (see `environment.near_misses`)."""
 
     def __init__(self, settings: Settings, near: tuple[tuple[str, str], ...] = ()) -> None:
         self.settings, self.near = settings, near

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from entrypoint.core.configuration import Source
-from entrypoint.core.plan import SOURCE
-from entrypoint.core.vanished import Ran
+from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.vanished import Ran
+from entrypoint.core.generation.plan import SOURCE
 from entrypoint.edges.generations import Generations
 
 

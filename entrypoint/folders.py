@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from entrypoint import disk
 from entrypoint.core.model import Outcome, Refused
-from entrypoint.core.options import Settings
+from entrypoint.core.settings import Settings
 from entrypoint.edges import ownership
 from entrypoint.edges.generations import STAGING, UNTRUSTED
+from entrypoint.system import disk
 
 log = logging.getLogger("certfront.boot")
 

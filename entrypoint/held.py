@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from entrypoint.core import schedule
+from entrypoint.core.generation.plan import Plan, Usable
+from entrypoint.core.generation.variants import instead
 from entrypoint.core.model import Outcome, Problem
-from entrypoint.core.plan import Plan, Usable
-from entrypoint.core.variants import instead
 from entrypoint.rollout import Remembered
 
 

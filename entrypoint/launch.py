@@ -24,7 +24,7 @@ def main() -> int:
 
         return hook_lines.main(sys.argv[2])
     if command in ("run", "agent"):
-        from entrypoint import signals
+        from entrypoint.system import signals
 
         signals.ignore_all_but(signals.ENDING)
     from entrypoint import cli

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from entrypoint.core.options import Settings
-from entrypoint.core.site import Facts
-from entrypoint.edges import nginx, source, temporary
+from entrypoint.core.generation.site import Facts
+from entrypoint.core.settings import Settings
+from entrypoint.edges import nginx, packaged, temporary
 
 
 def facts(settings: Settings, program: str) -> tuple[Facts, tuple[str, ...]]:
@@ -15,5 +15,5 @@ def facts(settings: Settings, program: str) -> tuple[Facts, tuple[str, ...]]:
     Raises `Refused` where the program does not say its version.
     """
     build = nginx.build(program)
-    found, warnings = source.facts(build.version, settings.run_dir, http3=build.http3)
+    found, warnings = packaged.facts(build.version, settings.run_dir, http3=build.http3)
     return replace(found, openssl=build.openssl, temp_dir=temporary.elsewhere(settings.run_dir)), warnings

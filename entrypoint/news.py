@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 
-from entrypoint.core.configuration import Source
-from entrypoint.core.gate import commented_out
+from entrypoint.core.conf.configuration import Source
+from entrypoint.core.generation.gate import commented_out
+from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Problem
-from entrypoint.core.plan import Plan
 
 log = logging.getLogger("certfront")
 

@@ -18,16 +18,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from entrypoint import files, isolate, machine, opening
+from entrypoint import key_files, machine
 from entrypoint.boot import stored_plan, user_source
+from entrypoint.core.generation import blame
+from entrypoint.core.generation.plan import Plan, Usable
 from entrypoint.core.model import Outcome, Refused
-from entrypoint.core.options import Settings
-from entrypoint.core.plan import Plan, Usable
+from entrypoint.core.settings import Settings
 from entrypoint.core.shown import shown
 from entrypoint.edges import control, nginx
 from entrypoint.edges.generations import Generations
-from entrypoint.edges.publish import StatusFiles
-from entrypoint.edges.rpc import Supervisord
+from entrypoint.edges.status_files import StatusFiles
+from entrypoint.edges.supervisord import Supervisord
+from entrypoint.system import files
 
 _OPTIONS = "?hvVtTqs:p:e:c:g:"  # nginx(8)
 _OURS = {"-t", "-T", "-q", "-s", "-e", "-g"}
@@ -131,7 +133,7 @@ class _Test:
     @contextmanager
     def _staged(self, plan: Plan) -> Iterator[Path]:
         """The plan's files in a folder of the run folder: encrypted keys stay so, and it is gone afterwards."""
-        opening.provide_missing(plan)
+        key_files.provide_missing(plan)
         with tempfile.TemporaryDirectory(prefix="test-", dir=self.settings.run_dir) as name:
             for path, data in plan.files(0).items():
                 target = Path(name, path)
@@ -154,6 +156,6 @@ class _Test:
         sys.stdout.buffer.write(
             done.stdout.replace(os.fsencode(folder), os.fsencode(self.settings.state_dir / "current"))
         )
-        said = isolate.translated(plan, folder, os.fsdecode(done.stderr)).replace(f"{folder}/nginx.conf", self.root)
+        said = blame.translated(plan, folder, os.fsdecode(done.stderr)).replace(f"{folder}/nginx.conf", self.root)
         sys.stderr.buffer.write(os.fsencode(_LOGGED.sub(r"nginx: \1 ", said)))
         return done.returncode

@@ -10,18 +10,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from entrypoint import editions
-from entrypoint.core import report, schedule
-from entrypoint.core.configuration import Source
+from entrypoint.check import Found, ManagedPair, restore, show_served
+from entrypoint.core import schedule, status
+from entrypoint.core.conf.configuration import Source
+from entrypoint.core.generation.pairs import PairSpec
+from entrypoint.core.generation.plan import Plan, wanted, warnings
 from entrypoint.core.model import CertificateInfo, Key, Outcome, Problem, Refused
-from entrypoint.core.options import Settings
-from entrypoint.core.plan import Plan, wanted, warnings
-from entrypoint.core.report import Record
-from entrypoint.core.wanted import Wanted
+from entrypoint.core.settings import Settings
+from entrypoint.core.status import Record
 from entrypoint.edges import mounts, watch
-from entrypoint.edges.configuration import UserConfiguration
+from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.edges.generations import Generations
 from entrypoint.edges.watch import Spot
-from entrypoint.look import Found, Slot, restore, show_served
 
 log = logging.getLogger("certfront")
 
@@ -32,13 +32,13 @@ _REPLACED = (
 
 
 class Pairs:
-    """One `Slot` a pair. ``problem`` says why the user's configuration is not known as it is now."""
+    """One `ManagedPair` a pair. ``problem`` says why the user's configuration is not known as it is now."""
 
-    def __init__(self, settings: Settings, generations: Generations, user: UserConfiguration) -> None:
+    def __init__(self, settings: Settings, generations: Generations, user: ConfigFiles) -> None:
         self.settings, self.generations, self.user = settings, generations, user
         self.source: Source | None = None
         self.problem: Problem | None = None
-        self.slots: list[Slot] = []
+        self.slots: list[ManagedPair] = []
         self.watched: tuple[Path, ...] = ()
         self.contents = ""
         self.alone: tuple[Path, ...] = ()  # of these files those that are mounted by themselves
@@ -107,7 +107,7 @@ class Pairs:
     def warnings(self) -> tuple[tuple[str, str], ...]:
         """What browsers will object to in the user's own certificates that are served: the file, and why."""
         served = [slot for slot in self.slots if slot.served and slot.warnings and slot.record.source == "file"]
-        return tuple((slot.wanted.certificate_file, report.joined(slot.warnings).detail) for slot in served)
+        return tuple((slot.wanted.certificate_file, status.joined(slot.warnings).detail) for slot in served)
 
     def _configuration_changed(self) -> bool:
         try:
@@ -141,17 +141,17 @@ class Pairs:
         files = [path for slot in self.slots for path in _files(slot.wanted)]
         self.watched = tuple(dict.fromkeys((*self.settings.key_files, self.settings.key_password_file, *files)))
 
-    def _slot(self, pair: Wanted, known: Slot | None) -> Slot:
+    def _slot(self, pair: PairSpec, known: ManagedPair | None) -> ManagedPair:
         names = pair.names or (pair.title,)
         if known is None:
-            return self._restored(Slot(pair, Record(pair.title, names)))
+            return self._restored(ManagedPair(pair, Record(pair.title, names)))
         if known.wanted != pair:  # to be vetted again
             known.presented = ()
             known.record = replace(known.record, name=pair.title, wanted=names, next_check_at=None)
         known.wanted = pair
         return known
 
-    def _restored(self, slot: Slot) -> Slot:
+    def _restored(self, slot: ManagedPair) -> ManagedPair:
         restore(slot, self.generations.stored(slot.identity))
         current = self.generations.current()
         entry = current.manifest["pairs"].get(slot.identity) if current else None
@@ -161,12 +161,12 @@ class Pairs:
         return slot
 
 
-def _files(pair: Wanted) -> tuple[Path, ...]:
+def _files(pair: PairSpec) -> tuple[Path, ...]:
     found = (pair.key_file, pair.password_file, pair.certificate_file)
     return tuple(Path(path) for path in found if path)
 
 
-def due(slot: Slot, now: datetime, soon: float, longest: float) -> bool:
+def due(slot: ManagedPair, now: datetime, soon: float, longest: float) -> bool:
     """Whether a check is due within ``soon`` seconds: many certificates are checked in few cycles.
 
     One that lies further ahead than ``longest``, the most that is ever planned, was planned by another clock.
@@ -177,7 +177,7 @@ def due(slot: Slot, now: datetime, soon: float, longest: float) -> bool:
     return ahead <= soon or ahead > longest
 
 
-def remember(slots: Iterable[Slot], plan: Plan, looks: Mapping[str, Found]) -> None:
+def remember(slots: Iterable[ManagedPair], plan: Plan, looks: Mapping[str, Found]) -> None:
     """Note that a plan is live, and proved as far as it can be."""
     presented = {pair.identity for pair in plan.running}
     for slot in slots:
@@ -191,7 +191,7 @@ def remember(slots: Iterable[Slot], plan: Plan, looks: Mapping[str, Found]) -> N
 
 
 def record(
-    slot: Slot, found: Found, failure: Problem | None, now: datetime, interval: float, *, said: bool = False
+    slot: ManagedPair, found: Found, failure: Problem | None, now: datetime, interval: float, *, said: bool = False
 ) -> None:
     """Note how the check of one pair ended, and say it unless it was said before. ``interval`` in seconds.
 
@@ -206,7 +206,7 @@ def record(
     good = Outcome.UNCHANGED if before == slot.record.served else Outcome.INSTALLED
     failure = None if found.chain and found.chain == slot.chain and slot.served else failure
     remarks = (*slot.warnings, *([Problem(good, slot.unproved)] if slot.unproved else []))
-    checked = report.checked(slot.record, found.problem or failure, good, now, remarks)
+    checked = status.checked(slot.record, found.problem or failure, good, now, remarks)
     delay = schedule.next_check(
         interval=interval,
         failures=checked.failures,
@@ -223,22 +223,22 @@ def record(
         _say(slot, found, before)
 
 
-def _say(slot: Slot, found: Found, before: CertificateInfo | None) -> None:
+def _say(slot: ManagedPair, found: Found, before: CertificateInfo | None) -> None:
     """Log how a look ended: news in a block, the same again for debugging only."""
     record = slot.record
     said = (record.outcome, found.info.fingerprint_sha256 if found.info else None)
     news = said != slot.said
     slot.said = said
     if record.outcome is Outcome.INSTALLED and record.served:
-        log.info("%s", report.change(record, before, record.served))
+        log.info("%s", status.change(record, before, record.served))
     elif record.outcome is Outcome.UNCHANGED:
         log.log(logging.INFO if news else logging.DEBUG, "%s: %s", record.name, record.outcome)
     else:
-        log.log(logging.WARNING if news else logging.DEBUG, "%s", report.refusal(record, found.info))
+        log.log(logging.WARNING if news else logging.DEBUG, "%s", status.refusal(record, found.info))
     _warn(slot)
 
 
-def _warn(slot: Slot) -> None:
+def _warn(slot: ManagedPair) -> None:
     """Of one certificate once, however often the clock in the sentence changes."""
     record = slot.record
     warned = tuple(warning.outcome for warning in slot.warnings)

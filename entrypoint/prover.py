@@ -9,14 +9,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from entrypoint import proof
-from entrypoint.core.configuration import Source
-from entrypoint.core.gate import Gates
-from entrypoint.core.handshakes import At, Edited, Shown
-from entrypoint.core.plan import Plan
-from entrypoint.core.wanted import Wanted
+from entrypoint import verify
+from entrypoint.core.conf.configuration import Source
+from entrypoint.core.generation.gate import Gates
+from entrypoint.core.generation.handshakes import At, Edited, Shown
+from entrypoint.core.generation.pairs import PairSpec
+from entrypoint.core.generation.plan import Plan
 from entrypoint.edges import nginx
-from entrypoint.proof import Address
+from entrypoint.verify import Address
 
 log = logging.getLogger("certfront")
 
@@ -36,7 +36,7 @@ class Prover:
     """
 
     run_dir: Path
-    running: tuple[Wanted, ...] | None = None
+    running: tuple[PairSpec, ...] | None = None
     source: Source | None = None
     gates: Gates = field(default_factory=Gates)
     shown: Shown = field(default_factory=Shown)
@@ -48,14 +48,14 @@ class Prover:
         """Ask for the plan's chains at their doors, once NGINX has switched to it.
 
         Pairs that are ``unchanged``, by their identity, are asked for again only where something else changed as well.
-        Raises `proof.NotServed`, or `Refused` where a socket that was open and is still wanted is closed.
+        Raises `verify.NotServed`, or `Refused` where a socket that was open and is still wanted is closed.
         """
         renewal = self._same_servers(plan)
         pairs = [pair for pair in plan.running if not renewal or pair.identity not in unchanged]
-        asked = await proof.presented(plan, pairs, self._open_before(plan))
+        asked = await verify.presented(plan, pairs, self._open_before(plan))
         if asked.failed:
-            raise proof.NotServed(asked.failed)
-        self.open = self.open if renewal else await proof.connected(plan, self.open)
+            raise verify.NotServed(asked.failed)
+        self.open = self.open if renewal else await verify.connected(plan, self.open)
         self.running, self.source, self.gates = plan.running, plan.source, plan.gates
         self.shown = self.shown.with_more(asked, plan.running)
         self._say(plan.running)
@@ -68,7 +68,7 @@ class Prover:
         edited = Edited(self.source, plan.source)
         return {(identity, door) for identity, door in self.shown.proved if not edited.concerns(door.place)}
 
-    def _say(self, pairs: tuple[Wanted, ...]) -> None:
+    def _say(self, pairs: tuple[PairSpec, ...]) -> None:
         known, self.warnings = self.warnings, tuple(self.shown.warnings(pairs))
         self.details = {pair.identity: detail for pair in pairs if (detail := self.shown.detail(pair))}
         for where, why in self.warnings:

@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from entrypoint import isolate, opening
+from entrypoint import key_files
+from entrypoint.core.generation import blame
+from entrypoint.core.generation.plan import Plan, Usable
+from entrypoint.core.generation.variants import instead, made_bare, on_single_addresses
 from entrypoint.core.model import Outcome, Refused
-from entrypoint.core.plan import Plan, Usable
-from entrypoint.core.variants import instead, made_bare, on_single_addresses
 from entrypoint.edges import nginx, passwords
 from entrypoint.edges.generations import Generation, Generations
-from entrypoint.edges.rpc import Supervisord
-from entrypoint.proof import NotServed
+from entrypoint.edges.supervisord import Supervisord
 from entrypoint.prover import Prover
 from entrypoint.staging import Stager
+from entrypoint.verify import NotServed
 
 T = TypeVar("T")
 
@@ -150,7 +151,7 @@ class Rollout:
         offered = self._offered(known)
 
         def provide(plan: Plan) -> None:
-            opening.provide(plan, offered)
+            key_files.provide(plan, offered)
 
         try:
             return await asyncio.to_thread(self.stager.accepted, plan, why, provide, self.generations.current())
@@ -180,7 +181,7 @@ class Rollout:
         number, deadline = generation.number, time.monotonic() + _TIMEOUT
         while nginx.generation(self.run_dir) != number:
             if refused := nginx.refused_reload(self.run_dir):
-                refused = isolate.translated(plan, self.generations.config.parent, refused)
+                refused = blame.translated(plan, self.generations.config.parent, refused)
                 raise Refused(Outcome.RELOAD_FAILED, f"NGINX refused to reload: {refused}")
             if time.monotonic() > deadline:
                 raise Refused(
@@ -212,7 +213,7 @@ class Rollout:
         in_use = (self.generations.current(), self.generations.verified())
         try:
             self.generations.prune()
-            opening.keep_only(self.run_dir, [found.manifest for found in in_use if found])
+            key_files.keep_only(self.run_dir, [found.manifest for found in in_use if found])
         except OSError as error:
             log.error("what is not needed any more could not be removed: %s", error)
 

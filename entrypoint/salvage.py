@@ -14,9 +14,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from entrypoint.core.options import Settings
-from entrypoint.core.plan import Usable
-from entrypoint.core.wanted import Wanted
+from entrypoint.core.generation.pairs import PairSpec
+from entrypoint.core.generation.plan import Usable
+from entrypoint.core.settings import Settings
 
 log = logging.getLogger("certfront.boot")
 
@@ -24,11 +24,11 @@ _LARGEST = 256 * 1024  # bytes of a chain
 _MOST = 10_000  # files
 
 
-def usable(folder: Path, pairs: Iterable[Wanted], settings: Settings) -> dict[str, Usable]:
+def usable(folder: Path, pairs: Iterable[PairSpec], settings: Settings) -> dict[str, Usable]:
     """Those of the pairs, by identity, that a chain below ``folder`` fits."""
     if not folder.is_dir():
         return {}
-    from entrypoint.core import pem
+    from entrypoint.core.x509 import pem
 
     chains = tuple(dict.fromkeys(ders for data in _files(folder) if (ders := pem.decode(data))))
     found: dict[str, Usable] = {}
@@ -39,14 +39,14 @@ def usable(folder: Path, pairs: Iterable[Wanted], settings: Settings) -> dict[st
     return found
 
 
-def _is_users(pair: Wanted) -> bool:
+def _is_users(pair: PairSpec) -> bool:
     return bool(pair.certificate_file) and os.path.lexists(pair.certificate_file)
 
 
-def _fitting(pair: Wanted, chains: Iterable[tuple[bytes, ...]], settings: Settings) -> Usable | None:
-    from entrypoint import look
-    from entrypoint.core import vet
+def _fitting(pair: PairSpec, chains: Iterable[tuple[bytes, ...]], settings: Settings) -> Usable | None:
+    from entrypoint import check
     from entrypoint.core.model import Refused
+    from entrypoint.core.x509 import vet
     from entrypoint.edges import keys, roots
 
     now = datetime.now(UTC)
@@ -60,7 +60,7 @@ def _fitting(pair: Wanted, chains: Iterable[tuple[bytes, ...]], settings: Settin
     if not sound:
         return None
     newest = max(sound, key=lambda chain: (chain.leaf.not_before, chain.leaf.not_after))
-    made = look.made(newest, key, "", now)
+    made = check.made(newest, key, "", now)
     return replace(made, about={**made.about, "source": "certmgr"})
 
 

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from entrypoint import blame, isolate, opening
+from entrypoint import key_files
+from entrypoint.core.generation import blame, search
+from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Outcome, Refused
-from entrypoint.core.plan import Plan
 from entrypoint.edges import nginx
 from entrypoint.edges.generations import Generation, Generations
 
@@ -51,15 +52,15 @@ class Stager:
             try:
                 generation = self._staged(plan, why, provide, sync=not complaints)
                 break
-            except isolate.Rejected as error:
-                if unlocked := opening.without_locked(plan, error):
+            except blame.Rejected as error:
+                if unlocked := key_files.without_locked(plan, error):
                     plan = unlocked
                     continue
                 spent = time.monotonic() - began
                 if spent > self.longest:
-                    raise isolate.endless(spent) from None
+                    raise blame.endless(spent) from None
                 narrower = self._narrower(plan, error, spent, lambda plan: self._tried(plan, why, provide))
-                for complaint in isolate.complaints(plan, narrower):
+                for complaint in blame.complaints(plan, narrower):
                     self._say(complaint)
                     complaints.add(complaint)
                 plan = narrower
@@ -68,23 +69,23 @@ class Stager:
         self.complaints = frozenset(complaints)
         return replace(plan, remarks=self.generations.remarks(generation)), generation
 
-    def _narrower(self, plan: Plan, error: isolate.Rejected, spent: float, tried: blame.Try) -> Plan:
+    def _narrower(self, plan: Plan, error: blame.Rejected, spent: float, tried: search.Try) -> Plan:
         """Without what NGINX names, or else what a search finds; when time runs out, also without all that is alike."""
-        narrower = isolate.narrowed(plan, error.generation, error.problem.detail)
+        narrower = blame.narrowed(plan, error.generation, error.problem.detail)
         if not narrower:
             ends = time.monotonic() + self.longest - spent
-            narrower = blame.searched(plan, error, tried, lambda: time.monotonic() < ends)
+            narrower = search.searched(plan, error, tried, lambda: time.monotonic() < ends)
         elif spent > self.patience:
-            narrower = blame.with_kindred(narrower, plan, error)
+            narrower = search.with_kindred(narrower, plan, error)
         if not narrower:
-            raise isolate.told(plan, error) from None
+            raise blame.told(plan, error) from None
         return narrower
 
-    def _tried(self, plan: Plan, why: str, provide: Provide) -> isolate.Rejected | None:
+    def _tried(self, plan: Plan, why: str, provide: Provide) -> blame.Rejected | None:
         """What NGINX says against a plan; nothing is left of the try."""
         try:
             self.generations.discard(self._staged(plan, why, provide, sync=False))
-        except isolate.Rejected as error:
+        except blame.Rejected as error:
             return error
         return None
 
@@ -105,11 +106,11 @@ class Stager:
             if taken := self.taken(plan):
                 raise Refused(Outcome.CONFIG_REJECTED, taken)
         except Refused as error:
-            self.refuse(generation, isolate.translated(plan, generation.path, str(error)))
+            self.refuse(generation, blame.translated(plan, generation.path, str(error)))
             if isinstance(error, nginx.Untested):
                 raise
-            raise isolate.Rejected(error.problem, generation.path) from None
-        self.generations.remark(generation, isolate.remarks(plan, generation.path, warnings))
+            raise blame.Rejected(error.problem, generation.path) from None
+        self.generations.remark(generation, blame.remarks(plan, generation.path, warnings))
         return generation
 
     def refuse(self, generation: Generation, reason: str) -> None:

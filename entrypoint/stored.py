@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from entrypoint import opening
+from entrypoint import key_files
+from entrypoint.check import Found, ManagedPair
 from entrypoint.core.model import Key, Problem
-from entrypoint.core.pem import is_encrypted
+from entrypoint.core.x509.pem import is_encrypted
 from entrypoint.edges import passwords, unlock
-from entrypoint.look import Found, Slot
 
 
-def kept_by(slot: Slot, found: Found) -> Found:
+def kept_by(slot: ManagedPair, found: Found) -> Found:
     """A finding without a pair, with the stored one; or, where its key stays closed, with the reason and the way out.
 
     The start may have left it out for just that reason, and the password may have come since.
@@ -24,18 +24,18 @@ def kept_by(slot: Slot, found: Found) -> Found:
         return replace(found, usable=slot.usable(slot.chain, slot.stored_key))
     if not isinstance(slot.key, Key):
         return found
-    old = opening.of_the_old_key(slot.wanted)
+    old = key_files.of_the_old_key(slot.wanted)
     besides = f"; {found.problem.outcome}: {found.problem.detail}" if found.problem else ""
     return replace(found, problem=Problem(old.outcome, old.detail + besides, old.hint))
 
 
-def passwords_of(slots: Iterable[Slot]) -> list[bytes]:
+def passwords_of(slots: Iterable[ManagedPair]) -> list[bytes]:
     """Those that open the keys of the pairs that are served, or may be."""
     keys = [slot.key.password for slot in slots if isinstance(slot.key, Key)]
     return [password for password in (*keys, *(slot.opened[1] for slot in slots)) if password]
 
 
-def _password(slot: Slot) -> bytes | None:
+def _password(slot: ManagedPair) -> bytes | None:
     """The one in the password file that opens the stored key, looked for again only when the files change."""
     if slot.opened[0] != slot.key_contents:
         lines = passwords.lines(Path(slot.wanted.password_file))

@@ -17,15 +17,15 @@ import pytest
 from entrypoint import agent as agent_module
 from entrypoint import boot, rollout
 from entrypoint.agent import Agent
-from entrypoint.core.certificate import describe
+from entrypoint.check import look
 from entrypoint.core.model import KeyType, Outcome
-from entrypoint.core.options import Settings
+from entrypoint.core.settings import Settings
+from entrypoint.core.x509.certificate import describe
 from entrypoint.demo import pki as demo
 from entrypoint.demo.standin import Credential, StandInCertMgr
 from entrypoint.edges import nginx
 from entrypoint.edges.generations import Generations
 from entrypoint.events import Request
-from entrypoint.look import look
 from tests import pki
 from tests.faults import rig
 

@@ -9,7 +9,7 @@ import pytest
 
 from entrypoint import alive
 from entrypoint.alive import Alive
-from entrypoint.edges.publish import SLOT, StatusFiles
+from entrypoint.edges.status_files import SLOT, StatusFiles
 
 NOW = 1_800_000_000.0
 DAY = 86400.0

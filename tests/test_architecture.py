@@ -24,81 +24,70 @@ MODULES = {
 ALLOWED: dict[str, set[str]] = {
     "": set(),
     "core": set(),
+    "system": set(),  # what Linux is asked for
     "log": {"core"},
-    "files": set(),
     "terminal": {"core"},
-    "values": {"core"},
-    "doubts": {"core"},
-    "settings": {"core", "values"},
-    "sockets": set(),
-    "memory": set(),
-    "oom": set(),
-    "reserve": set(),
-    "signals": set(),
-    "disk": {"files"},
-    "relay": {"core"},
-    "edges": {"core", "disk", "files", "memory", "oom", "relay", "reserve", "settings", "signals", "sockets"},
-    "look": {"core", "edges", "files", "settings"},  # the first half of the agent's cycle
-    "isolate": {"core"},
-    "blame": {"core", "isolate"},
-    "staging": {"blame", "core", "edges", "isolate", "opening"},
+    "environment": {"core"},
+    "edges": {"core", "environment", "system"},
+    "check": {"core", "edges", "system"},  # the first half of the agent's cycle
+    "staging": {"core", "edges", "key_files"},
     "machine": {"core", "edges"},
-    "folders": {"core", "disk", "edges"},
-    "opening": {"core", "edges", "reserve"},
-    "salvage": {"core", "edges", "look"},
-    "proof": {"core", "edges"},
-    "prover": {"core", "edges", "proof"},
-    "rollout": {"core", "edges", "isolate", "opening", "proof", "prover", "settings", "staging"},  # the second
+    "folders": {"core", "edges", "system"},
+    "key_files": {"core", "edges", "system"},
+    "salvage": {"check", "core", "edges"},
+    "verify": {"core", "edges"},
+    "prover": {"core", "edges", "verify"},
+    "rollout": {"core", "edges", "key_files", "prover", "staging", "verify"},  # the second
     "held": {"core", "rollout"},
-    "pairs": {"core", "edges", "editions", "look", "settings"},
+    "pairs": {"check", "core", "edges", "editions"},
     "events": set(),
+    "doubts": {"core"},
     "alive": {"edges"},
     "news": {"core"},
     "editions": {"core", "edges"},
-    "stored": {"core", "edges", "look", "opening"},
-    "attempts": {"core", "edges", "editions", "held", "isolate", "look", "news", "pairs", "rollout", "stored"},
+    "stored": {"check", "core", "edges", "key_files"},
+    "attempts": {"check", "core", "edges", "editions", "held", "news", "pairs", "rollout", "stored"},
     "agent": {
         "alive",
-        "doubts",
         "attempts",
-        "editions",
+        "check",
         "core",
-        "disk",
+        "doubts",
         "edges",
+        "editions",
+        "environment",
         "events",
         "log",
-        "look",
         "machine",
-        "memory",
         "pairs",
         "rollout",
-        "settings",
-        "signals",
         "stored",
+        "system",
     },
     "boot": {
         "core",
         "edges",
-        "isolate",
         "editions",
+        "environment",
         "folders",
+        "key_files",
         "log",
         "machine",
-        "opening",
-        "reserve",
         "salvage",
-        "settings",
-        "signals",
         "staging",
+        "system",
     },
-    "demo": {"agent", "boot", "cli", "core", "edges", "log", "settings", "terminal"},
-    "official": {"boot", "core", "edges", "files", "isolate", "machine", "opening", "settings"},
-    "cli": {"agent", "boot", "core", "demo", "edges", "log", "machine", "official", "settings", "terminal", "values"},
+    "demo": {"agent", "boot", "cli", "core", "edges", "environment", "log", "terminal"},
+    "official": {"boot", "core", "edges", "key_files", "machine", "system"},
+    "cli": {"agent", "boot", "core", "demo", "edges", "environment", "log", "machine", "official", "terminal"},
     "health": set(),
     "hook_lines": {"core"},
-    "launch": {"cli", "health", "hook_lines", "signals"},
+    "launch": {"cli", "health", "hook_lines", "system"},
     "__main__": {"launch"},
 }
+
+# The floors of `core`: a folder imports from lower ones only, and its own modules.
+FLOORS = {"": 0, "conf": 1, "x509": 1, "generation": 2}
 
 # `core` takes the time, the files' contents and everything else as arguments.
 CORE_LIBRARIES = {"cryptography", "idna"}
@@ -166,7 +155,7 @@ class _WithoutStandardTypes(ast.NodeTransformer):
 
 
 def _part(name: str) -> str:
-    """The part of the package that a dotted name belongs to: ``entrypoint.core.vet`` is in ``core``."""
+    """The part of the package that a dotted name belongs to: ``entrypoint.core.x509.vet`` is in ``core``."""
     return [*name.split("."), ""][1]
 
 
@@ -198,6 +187,24 @@ def edges_apart(module: str, source: str) -> list[str]:
         for line, name in _imports(module, source)
         if _within(name, {f"{PACKAGE}.edges"}) and not _within(name, {own})
     ]
+
+
+def core_floors(module: str, source: str) -> list[str]:
+    """Between the folders of core, imports run downwards."""
+    if _part(module) != "core":
+        return []
+    own = _folder(module)
+    return [
+        f"{module}:{line}: core.{own} must not import {name}"
+        for line, name in _imports(module, source)
+        if _within(name, {f"{PACKAGE}.core"}) and (other := _folder(name)) != own and FLOORS[other] >= FLOORS[own]
+    ]
+
+
+def _folder(name: str) -> str:
+    """The folder of core that a dotted name lies in, empty for one that lies in none: ``core.x509.vet`` in ``x509``."""
+    found = [*name.split("."), "", ""][2]
+    return found if found in FLOORS else ""
 
 
 def core_libraries(module: str, source: str) -> list[str]:
@@ -244,7 +251,7 @@ def function_size(module: str, source: str) -> list[str]:
     ]
 
 
-RULES: list[Rule] = [direction, edges_apart, core_libraries, core_calls, module_size, function_size]
+RULES: list[Rule] = [direction, edges_apart, core_floors, core_libraries, core_calls, module_size, function_size]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -257,9 +264,9 @@ def test_package(rule: Rule) -> None:
 
 BAD: list[tuple[Rule, str, str]] = [
     (direction, "core.vet", "from entrypoint.edges.keys import load"),
-    (direction, "core.vet", "from ..settings import Settings"),
+    (direction, "core.vet", "from ..environment import Settings"),
     (direction, "core.vet", "def late():\n    import entrypoint.agent"),
-    (direction, "settings", "from . import edges"),
+    (direction, "environment", "from . import edges"),
     (direction, "edges.keys", "from entrypoint import agent"),
     (direction, "edges.keys", "import entrypoint.boot as boot"),
     (direction, "agent", "from entrypoint.demo import tour"),
@@ -270,6 +277,9 @@ BAD: list[tuple[Rule, str, str]] = [
     (edges_apart, "edges.keys", "from entrypoint.edges import nginx"),
     (edges_apart, "edges.certmgr", "from .nginx import probe"),
     (edges_apart, "edges.certmgr", "from . import nginx"),
+    (core_floors, "core.conf.syntax", "from entrypoint.core.x509 import pem"),
+    (core_floors, "core.x509.vet", "from entrypoint.core.generation.plan import Plan"),
+    (core_floors, "core.model", "from entrypoint.core.x509 import vet"),
     *[(core_libraries, "core.vet", f"import {name}") for name in sorted(IMPURE)],
     (core_libraries, "core.vet", "from os import path"),
     (core_libraries, "core.vet", "import os.path"),
@@ -300,11 +310,11 @@ GOOD: list[tuple[str, str]] = [
         "from .model import Chain\nfrom entrypoint.core import model\nfrom entrypoint import __version__",
     ),
     ("core.vet", "def vet(plan, now):\n    return plan.now or now"),
-    ("settings", "import os\nfrom entrypoint.core.model import Problem"),
-    ("edges.keys", "from entrypoint.settings import Settings\nfrom entrypoint.core.model import Key"),
+    ("environment", "import os\nfrom entrypoint.core.model import Problem"),
+    ("edges.keys", "from entrypoint.environment import Settings\nfrom entrypoint.core.model import Key"),
     ("edges.nginx.probe", "from entrypoint.edges.nginx import test\nfrom .version import read"),
     ("agent", "from entrypoint.edges import keys, nginx\nfrom datetime import datetime\ndatetime.now()"),
-    ("boot", "from entrypoint.settings import Settings\nfrom entrypoint.edges import supervisor"),
+    ("boot", "from entrypoint.environment import Settings\nfrom entrypoint.edges import supervisor"),
     ("cli", "from entrypoint.demo import tour\nfrom entrypoint import agent, boot\nprint(open)"),
     ("demo.tour", "from entrypoint import boot\nfrom entrypoint.edges import certmgr"),
     ("agent", "\n" * MODULE_LINES),

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.core.gate import Gates, open_sockets
+from entrypoint.core.generation.gate import Gates, open_sockets
+from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Outcome, Refused
-from entrypoint.core.plan import Plan
-from entrypoint.edges import nginx, source
-from entrypoint.edges.configuration import UserConfiguration
+from entrypoint.edges import nginx, packaged
+from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.edges.generations import Generations
-from entrypoint.edges.rpc import Supervisord
+from entrypoint.edges.supervisord import Supervisord
 from entrypoint.rollout import Rollout
 from tests.faults import rig
 
@@ -36,7 +36,7 @@ class Site:
         self.root = folder / "nginx.conf"
         ports = dict(zip(("HTTP_PORT", "HTTPS_PORT", "STATUS_PORT"), map(str, more), strict=True))
         self.settings = rig.settings(folder, SERVER_NAME=None, NGINX_CONF=str(self.root), **ports)
-        self.user = UserConfiguration(self.settings, {})
+        self.user = ConfigFiles(self.settings, {})
         rig.run_folders(self.settings.run_dir)
         self.generations = Generations(self.settings.state_dir)
         self.rollout = Rollout(rig.NEW, self.generations, Supervisord(self.settings.run_dir), self.settings.run_dir)
@@ -44,7 +44,7 @@ class Site:
     def plan(self, *servers: str, kind: type[Plan] = Plan) -> Plan:
         http, stream, *_ = [*servers, "", ""]
         self.root.write_text(f"events {{}}\nhttp {{ {http} }}\nstream {{ {stream} }}\n")
-        return kind(self.settings, rig.facts(), source.packaged(), {}, {}, self.user.read())
+        return kind(self.settings, rig.facts(), packaged.packaged(), {}, {}, self.user.read())
 
     @property
     def both(self) -> tuple[str, str]:
@@ -129,7 +129,7 @@ server { listen 53 udp; listen 5353; }
 def test_open_sockets(tmp_path: Path, blocked: tuple[int, ...], refused: tuple[int, ...], ports: list[int]) -> None:
     """Of TCP, of servers that run: plain HTTP also where only a certificate is missing; each with its place."""
     (tmp_path / "nginx.conf").write_text(SERVERS)
-    found = UserConfiguration(rig.settings(tmp_path, NGINX_CONF=str(tmp_path / "nginx.conf")), {}).read()
+    found = ConfigFiles(rig.settings(tmp_path, NGINX_CONF=str(tmp_path / "nginx.conf")), {}).read()
     assert found is not None
     places = {server.block.directive.line: server.place for server in found.configuration.servers}
     gates = Gates(servers={places[line]: "no" for line in refused})

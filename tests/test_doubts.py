@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.core.configuration import Source, read
-from entrypoint.core.syntax import attempt
+from entrypoint.core.conf.configuration import Source, read
+from entrypoint.core.conf.syntax import attempt
 from entrypoint.doubts import Doubts
-from entrypoint.settings import from_environment
+from entrypoint.environment import from_environment
 
 KEY = "/etc/nginx/key.pem"
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from entrypoint import proof
-from entrypoint.core import pem
-from entrypoint.core.gate import Gates
+from entrypoint import verify
+from entrypoint.core.generation.gate import Gates
+from entrypoint.core.generation.plan import Plan, Usable
 from entrypoint.core.model import KeyType, Outcome, Refused
-from entrypoint.core.options import Settings
-from entrypoint.core.plan import Plan, Usable
+from entrypoint.core.settings import Settings
+from entrypoint.core.x509 import pem
 from entrypoint.edges import certmgr
 from entrypoint.edges.generations import Generations
-from entrypoint.edges.rpc import Supervisord
+from entrypoint.edges.supervisord import Supervisord
 from entrypoint.rollout import Rollout
 from tests import pki
 from tests.faults import rig
@@ -93,7 +93,7 @@ def test_one_fails(
     site: tuple[Site, dict[KeyType, Usable]], swapped: type[_Swapped], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other pair is live with its new chain, the failed one keeps what it had, or has nothing; and it is said."""
-    monkeypatch.setattr(proof, "_TIMEOUT", 1.0)
+    monkeypatch.setattr(verify, "_TIMEOUT", 1.0)
     front, before = site
     plan = front.plan(NEW)
     whole = swapped(plan.settings, plan.facts, plan.templates, plan.usable, {})
@@ -122,7 +122,7 @@ def test_what_was_proved_has_vanished(
     site: tuple[Site, dict[KeyType, Usable]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a pair that did not change is not presented any more, the whole is refused: something else is to blame."""
-    monkeypatch.setattr(proof, "_TIMEOUT", 1.0)
+    monkeypatch.setattr(verify, "_TIMEOUT", 1.0)
     front, before = site
     elsewhere = replace(front.plan(before), gates=Gates({}, {"/nothing": "so that all are asked"}))
     texts = {**elsewhere.templates}

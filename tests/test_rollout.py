@@ -17,14 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint import proof, rollout
+from entrypoint import rollout, verify
+from entrypoint.core.generation.plan import Plan, Usable
 from entrypoint.core.model import KeyType, Outcome, Problem, Refused
-from entrypoint.core.options import Settings
-from entrypoint.core.plan import Plan, Usable
 from entrypoint.core.schedule import retry_refused
+from entrypoint.core.settings import Settings
 from entrypoint.edges import certmgr, nginx
 from entrypoint.edges.generations import Generation, Generations
-from entrypoint.edges.rpc import Supervisord
+from entrypoint.edges.supervisord import Supervisord
 from entrypoint.rollout import Remembered, Rollout
 from tests import pki
 from tests.faults import rig
@@ -151,7 +151,7 @@ class _Another(Plan):
 
 def test_not_served(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a handshake shows another certificate than the wanted one, the old generation comes back."""
-    monkeypatch.setattr(proof, "_TIMEOUT", 2.0)
+    monkeypatch.setattr(verify, "_TIMEOUT", 2.0)
     plan = site.plan(NEW)
     another = _Another(plan.settings, plan.facts, plan.templates, plan.usable, {})
     applied = asyncio.run(site.rollout.apply(another, (), "test"))

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Refused
-from entrypoint.core.plan import Plan
-from entrypoint.edges import nginx
-from entrypoint.edges import source as packaged
-from entrypoint.edges.configuration import UserConfiguration
+from entrypoint.edges import nginx, packaged
+from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.edges.generations import Generations
 from entrypoint.staging import Stager
 from tests.faults import rig
@@ -40,7 +39,7 @@ class Bench:
     def accepted(self, lines: list[str], patience: float = 60) -> Plan:
         """What is left of an `http` block with these lines, the first of which is line 1."""
         self.root.write_text("\n".join(["http {" + lines[0], *lines[1:], "} events { }"]))
-        source = UserConfiguration(self.settings, {}).read()
+        source = ConfigFiles(self.settings, {}).read()
         plan = Plan(self.settings, rig.facts(), packaged.packaged(), {}, {}, source)
         stager = Stager(rig.NEW, self.generations, patience)
         plan, generation = stager.accepted(plan, "test", lambda _: None)

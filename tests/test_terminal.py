@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from entrypoint import terminal
-from entrypoint.core import report
+from entrypoint.core import status
 from entrypoint.core.model import CertificateInfo, KeyType, Outcome, Problem, State
-from entrypoint.core.report import Record
+from entrypoint.core.status import Record
 from tests.faults import rig
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -33,12 +33,12 @@ SERVED = Record("www.acme.io", ("www.acme.io",), served=INFO, key_type=KeyType.E
 
 
 def _status(*records: Record) -> dict[str, Any]:
-    return report.status(records, generation=7, nginx={"version": "1.31.3"}, now=NOW, interval=300)
+    return status.status(records, generation=7, nginx={"version": "1.31.3"}, now=NOW, interval=300)
 
 
 def test_served() -> None:
     """What is served: state, outcome, names, issuer, dates, fingerprint, serial, source."""
-    record = replace(report.checked(SERVED, None, Outcome.UNCHANGED, NOW), changed_at=NOW, next_check_at=NOW)
+    record = replace(status.checked(SERVED, None, Outcome.UNCHANGED, NOW), changed_at=NOW, next_check_at=NOW)
     text = terminal.overview(_status(record))
     assert text.splitlines()[0] == "generation 7, NGINX 1.31.3, updated 2026-03-01T12:00:00Z"
     assert text.splitlines()[1] == "www.acme.io (ecdsa): serving, last check unchanged"
@@ -51,7 +51,7 @@ def test_served() -> None:
 def test_pending() -> None:
     """What is wrong and what to do; nothing of a certificate that is not there."""
     problem = Problem(Outcome.UNREACHABLE, "certmgr.acme.com port 443: refused", "is it up?")
-    entry = _status(report.checked(Record("b.io", ("b.io",)), problem, Outcome.INSTALLED, NOW))["certificates"][0]
+    entry = _status(status.checked(Record("b.io", ("b.io",)), problem, Outcome.INSTALLED, NOW))["certificates"][0]
     text = terminal.certificate(entry)
     assert text.splitlines()[0] == "b.io: pending, last check unreachable"
     assert "problem  certmgr.acme.com port 443: refused" in text
@@ -64,7 +64,7 @@ def test_the_users_files() -> None:
     refused = Problem(Outcome.CONFIG_REJECTED, 'unexpected "}" in /etc/nginx/nginx.conf:3')
     gone = {"/etc/nginx/conf.d/a.conf:1": "no key"}
     odd = [("/etc/nginx/conf.d/b.conf:2", "no effect")]
-    found = report.status(
+    found = status.status(
         (), generation=1, nginx={}, now=NOW, interval=300, commented_out=gone, warnings=odd, problem=refused
     )
     assert found["configuration"]["warnings"] == [{"where": "/etc/nginx/conf.d/b.conf:2", "reason": "no effect"}]
@@ -84,7 +84,7 @@ def test_nothing() -> None:
 
 def test_starting() -> None:
     """Before the first check nobody knows who needs a certificate: what the start wrote says so."""
-    text = terminal.overview(report.status((), generation=7, nginx={}, now=NOW, interval=300))
+    text = terminal.overview(status.status((), generation=7, nginx={}, now=NOW, interval=300))
     assert "starting" in text
     assert "no server needs one" not in text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from urllib.parse import urlsplit
 
-from entrypoint.core.options import Settings
+from entrypoint.core.settings import Settings
 
 Doubt = tuple[str, str]  # where it is set, and the sentence
 _FOLLOWED = (None, 80, 443)

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from entrypoint import sockets
 from entrypoint.core.model import Outcome, Refused
+from entrypoint.system import sockets
 
 Handler = Callable[[list[str], bool], Awaitable[list[dict[str, Any]]]]
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from entrypoint import disk
-from entrypoint.core import manifest
+from entrypoint.core.generation import manifest
 from entrypoint.core.shown import shown
+from entrypoint.system import disk
 
 KEPT = 5
 _REFUSED, _REMARKS, _SUMS = "refused", "warnings.json", "sums.json"

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from entrypoint import sockets
 from entrypoint.core import nginx_log
 from entrypoint.core.model import Outcome, Refused
-from entrypoint.core.options import NGINX_SOCKET, REFUSALS
+from entrypoint.core.settings import NGINX_SOCKET, REFUSALS
+from entrypoint.system import sockets
 
 _HTTP3 = "--with-http_v3_module"
 _COMM = 15  # bytes of a program's name that the kernel shows, proc(5)

@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from entrypoint import files
-from entrypoint.core.pem import split_passwords
+from entrypoint.core.x509.pem import split_passwords
+from entrypoint.system import files
 
 
 def lines(path: Path) -> list[bytes]:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from cryptography import x509
 
-from entrypoint import files
-from entrypoint.core import pem
-from entrypoint.core.certificate import parse_all
 from entrypoint.core.model import Outcome, Refused
+from entrypoint.core.x509 import pem
+from entrypoint.core.x509.certificate import parse_all
+from entrypoint.system import files
 
 log = logging.getLogger("certfront")
 

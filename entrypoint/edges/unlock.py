@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from entrypoint.core.model import Outcome, Refused
-from entrypoint.core.pem import PRIVATE_KEY
+from entrypoint.core.x509.pem import PRIVATE_KEY
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes

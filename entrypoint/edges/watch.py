@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from entrypoint import files
+from entrypoint.system import files
 
 log = logging.getLogger("certfront.watch")
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrypoint import log, terminal
-from entrypoint.core.certificate import describe
 from entrypoint.core.shown import all_shown, shown
+from entrypoint.core.x509.certificate import describe
 from tests.pki import issue, root
 
 ODD = {

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint.core import report
+from entrypoint.core import status
 from entrypoint.core.model import Outcome, Problem
-from entrypoint.core.report import Record
 from entrypoint.core.shown import all_shown, shown
+from entrypoint.core.status import Record
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 
@@ -51,9 +51,9 @@ def test_all_of_a_status() -> None:
     """In every place that comes from the user's files, and as reason of `readyz`."""
     odd = "gr\udcf6\udcdfe"
     problem = Problem(Outcome.KEY_MISSING, f"there is no key file {odd}", odd)
-    record = report.checked(Record(odd, (odd,)), problem, Outcome.UNCHANGED, NOW)
+    record = status.checked(Record(odd, (odd,)), problem, Outcome.UNCHANGED, NOW)
     commented_out = {f"/etc/{odd}.conf:1": odd}
-    status = report.status(
+    found = status.status(
         [record],
         generation=1,
         nginx={},
@@ -63,10 +63,10 @@ def test_all_of_a_status() -> None:
         warnings=[(odd, odd)],
         problem=problem,
     )
-    text = json.dumps(status, ensure_ascii=False)
+    text = json.dumps(found, ensure_ascii=False)
     text.encode()
     assert text.count(r"gr\\xf6\\xdfe") == 9
-    assert r"gr\xf6\xdfe" in report.not_ready([record])
+    assert r"gr\xf6\xdfe" in status.not_ready([record])
 
 
 def test_other_values() -> None:

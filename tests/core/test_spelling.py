@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from entrypoint.core import doubts, spelling
-from entrypoint.settings import SettingsError, from_environment, near_misses
+from entrypoint.environment import SettingsError, from_environment, near_misses
 
 
 @pytest.mark.parametrize(

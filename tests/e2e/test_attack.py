@@ -16,7 +16,7 @@ import pytest
 from entrypoint import folders
 from entrypoint.demo.pki import certificate_pem
 from entrypoint.demo.stage import NAME, fingerprint
-from entrypoint.edges import source
+from entrypoint.edges import packaged
 
 from .front import Front
 
@@ -144,8 +144,8 @@ def _looks(folder: Path) -> list[tuple[object, ...]]:
 
 def _attacker() -> tuple[int, int]:
     """The user that NGINX's workers run as."""
-    name = source.facts((1, 31, 3), Path("/run"))[0].user.split()[0]
-    entry = source._account(name)
+    name = packaged.facts((1, 31, 3), Path("/run"))[0].user.split()[0]
+    entry = packaged._account(name)
     assert entry
     assert entry.pw_uid
     return entry.pw_uid, entry.pw_gid

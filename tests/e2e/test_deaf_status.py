@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.core.site import snippets
-from entrypoint.edges import nginx, source
-from entrypoint.edges.configuration import UserConfiguration
+from entrypoint.core.generation.site import snippets
+from entrypoint.edges import nginx, packaged
+from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.edges.generations import Generations
-from entrypoint.edges.publish import StatusFiles
+from entrypoint.edges.status_files import StatusFiles
 from tests.faults import rig
 
 from .recorder import Answer, Recorder
@@ -86,8 +86,8 @@ def _running(program: str, folder: Path, http: str, target: str) -> Iterator[tup
     chosen.nginx_conf.write_text(f"events {{ }}\nhttp {{\n    access_log off;\n    {http}\n}}\n")
     known = rig.facts(nginx.version(program))
     plan = rig.plan(chosen, known=known)
-    own = snippets(chosen, known, source.packaged())
-    plan = replace(plan, source=UserConfiguration(chosen, own).read())
+    own = snippets(chosen, known, packaged.packaged())
+    plan = replace(plan, source=ConfigFiles(chosen, own).read())
     generation = rig.stage(Generations(chosen.state_dir), plan)
     files, now = StatusFiles(chosen.run_dir), time.time()
     files.prepare()

@@ -7,7 +7,7 @@ import pytest
 from entrypoint.core.model import KeyType
 from entrypoint.demo.pki import cached_key, encrypted_pem
 from entrypoint.demo.standin import Credential
-from tests.core.test_odd import odd
+from tests.core.x509.test_odd import odd
 from tests.pki import ec_key, issue, root
 
 from .front import PASSWORD

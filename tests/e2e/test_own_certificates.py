@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from entrypoint.core import pem
+from entrypoint.core.x509 import pem
 from tests.pki import NOW, Issued, PrivateKey, cross_sign, ec_key, issue, key_pem, root, rsa_key
 
 from .front import presented

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint import disk
-from entrypoint.disk import Locked, lock
 from entrypoint.edges.generations import KEPT, Generations
+from entrypoint.system import disk
+from entrypoint.system.disk import Locked, lock
 from tests.faults import rig
 
 FILES = {
@@ -437,7 +437,7 @@ def test_lock(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "lock"
     other = rig.python(
         "import sys, pathlib\n"
-        "from entrypoint.disk import Locked, lock\n"
+        "from entrypoint.system.disk import Locked, lock\n"
         "try:\n"
         "    with lock(pathlib.Path(sys.argv[1])): sys.exit(0)\n"
         "except Locked: sys.exit(3)\n",
@@ -460,7 +460,7 @@ def test_lock_of_a_killed_holder(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     code = (
         "import sys, pathlib, time\n"
-        "from entrypoint.disk import lock\n"
+        "from entrypoint.system.disk import lock\n"
         "with lock(pathlib.Path(sys.argv[1])):\n"
         "    print('held', flush=True)\n"
         "    time.sleep(600)\n"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.core import key_pem as core
 from entrypoint.core.model import Key, Outcome, Problem, Refused
+from entrypoint.core.x509 import key_pem as core
 from entrypoint.edges import nginx, unlock
 from entrypoint.edges.keys import load
 from tests.faults import rig

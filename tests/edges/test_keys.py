@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrypoint.core.model import Key, KeyType, Outcome, Problem, Refused
-from entrypoint.core.pem import is_encrypted
+from entrypoint.core.x509.pem import is_encrypted
 from entrypoint.edges.keys import load, read_passwords, warn_about_mode
 from tests.pki import PrivateKey, ec_key, issue, key_of, key_pem, root, rsa_key
 
@@ -398,7 +398,7 @@ def test_is_encrypted_takes_any_bytes(content: bytes) -> None:
 def test_is_encrypted_needs_no_library() -> None:
     """Looking at the header, and importing the module, must not cost the import of cryptography."""
     program = (
-        "import sys; from entrypoint.core.pem import is_encrypted;"
+        "import sys; from entrypoint.core.x509.pem import is_encrypted;"
         "assert is_encrypted(b'-----BEGIN ENCRYPTED PRIVATE KEY-----x-----END ENCRYPTED PRIVATE KEY-----');"
         "assert not [name for name in sys.modules if name.startswith('cryptography')]"
     )

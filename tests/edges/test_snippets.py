@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.core.plan import Plan
-from entrypoint.core.site import snippets
-from entrypoint.edges import nginx, source
-from entrypoint.edges.configuration import UserConfiguration
+from entrypoint.core.generation.plan import Plan
+from entrypoint.core.generation.site import snippets
+from entrypoint.edges import nginx, packaged
+from entrypoint.edges.config_files import ConfigFiles
 from tests.faults import rig
 
 PLACES = {
@@ -59,8 +59,8 @@ def _plan(folder: Path, program: str, used: Iterable[tuple[str, str]], **variabl
     root.parent.mkdir()
     root.write_text(ROOT.format(**lines))
     chosen = rig.settings(folder, SERVER_NAME=None, NGINX_CONF=str(root), **variables)
-    known, templates = rig.facts(nginx.version(program)), source.packaged()
-    user = UserConfiguration(chosen, snippets(chosen, known, templates)).read()
+    known, templates = rig.facts(nginx.version(program)), packaged.packaged()
+    user = ConfigFiles(chosen, snippets(chosen, known, templates)).read()
     assert user
     assert not user.configuration.faults
     return Plan(chosen, known, templates, {}, {}, user)
@@ -75,7 +75,7 @@ def _accepted(folder: Path, program: str, used: Iterable[tuple[str, str]], **var
 
 def test_all_of_them() -> None:
     """Every snippet is tried here, and begins with what it does and where it belongs."""
-    found = {Path(path).stem: text for path, text in source.packaged().items() if path.startswith("snippets/")}
+    found = {Path(path).stem: text for path, text in packaged.packaged().items() if path.startswith("snippets/")}
     assert set(found) == set(PLACES)
     for text in found.values():
         comment = " ".join(line for line in text.splitlines() if line.startswith("#"))
@@ -110,6 +110,6 @@ def test_a_file_of_the_users_own(tmp_path: Path) -> None:
     assert "Mozilla" in plan.texts(1)[f"source{own}"]
     own.parent.mkdir()
     own.write_text("ssl_protocols TLSv1.3;\n")
-    user = UserConfiguration(plan.settings, snippets(plan.settings, plan.facts, plan.templates)).read()
+    user = ConfigFiles(plan.settings, snippets(plan.settings, plan.facts, plan.templates)).read()
     assert user
     assert user.texts[str(own)] == "ssl_protocols TLSv1.3;\n"

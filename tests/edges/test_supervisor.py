@@ -13,13 +13,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from entrypoint.edges.rpc import Supervisord
+from entrypoint.edges.supervisord import Supervisord
 from tests.faults import rig
 
 RUN = """
 import pathlib, sys, time
 from entrypoint import log
-from entrypoint.edges import children, supervisor
+from entrypoint.edges.supervisor import children
+from entrypoint.edges import supervisor
 log.setup("text", "info")
 run_dir, nginx, config, agent = sys.argv[1:]
 command = [nginx, "-e", "stderr", "-c", config]

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from entrypoint.core.conf.vanished import Ran
 from entrypoint.core.model import Refused
-from entrypoint.core.vanished import Ran
-from entrypoint.edges.configuration import UserConfiguration
+from entrypoint.edges.config_files import ConfigFiles
 from tests.faults import rig
 
 NAMES = {"conf.d", "sites", "alone", "many1", "many2"}
@@ -49,11 +49,11 @@ def _as_nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
-def _user(etc: Path, ran: Ran | None = None) -> UserConfiguration:
-    return UserConfiguration(rig.settings(etc, NGINX_CONF=str(etc / "nginx.conf")), {}, ran)
+def _user(etc: Path, ran: Ran | None = None) -> ConfigFiles:
+    return ConfigFiles(rig.settings(etc, NGINX_CONF=str(etc / "nginx.conf")), {}, ran)
 
 
-def _names(user: UserConfiguration) -> set[str]:
+def _names(user: ConfigFiles) -> set[str]:
     source = user.read()
     assert source is not None
     return {name for server in source.configuration.servers for name in server.names}

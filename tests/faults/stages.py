@@ -44,14 +44,14 @@ def dies(owner, name, when=lambda *_: True, after=True):
     setattr(owner, name, call)
 
 if sys.argv[1] == "run":
-    from entrypoint.edges import children
+    from entrypoint.edges.supervisor import children
     write = children.write_config
     children.write_config = lambda run, nginx, _: write(run, nginx, [sys.executable, __file__, "agent"])
 else:
     while (folder / "died").exists() and not (folder / "go").exists():
         time.sleep(0.02)
-    from entrypoint import disk
-    from entrypoint.edges import generations, nginx, passwords, rpc
+    from entrypoint.system import disk
+    from entrypoint.edges import generations, nginx, passwords, supervisord
     has_tls = lambda _, generation: bool(generation.manifest["pairs"])
     {
         "after the passwords": lambda: dies(passwords, "write"),
@@ -59,7 +59,7 @@ else:
         "after staging": lambda: dies(generations.Generations, "stage"),
         "after the test": lambda: dies(nginx, "test"),
         "after publish": lambda: dies(generations.Generations, "publish"),
-        "after reload": lambda: dies(rpc.Supervisord, "reload_nginx"),
+        "after reload": lambda: dies(supervisord.Supervisord, "reload_nginx"),
         "before confirm": lambda: dies(generations.Generations, "confirm", has_tls, after=False),
     }[step]()
 

@@ -13,10 +13,10 @@ from typing import Self
 
 import pytest
 
-from entrypoint import reserve
 from entrypoint.core.model import Refused
 from entrypoint.demo.pki import encrypted_pem
 from entrypoint.demo.stage import NAME
+from entrypoint.system import reserve
 from tests.e2e.front import PATIENCE, Front, tls
 from tests.e2e.recorder import Answer, Recorder
 

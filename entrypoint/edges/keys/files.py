@@ -7,8 +7,8 @@ import os
 import stat
 from pathlib import Path
 
-from entrypoint import files
 from entrypoint.core.model import Outcome, Refused
+from entrypoint.system import files
 
 
 def read(path: Path, what: str) -> bytes:

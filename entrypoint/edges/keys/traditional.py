@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from entrypoint.core.key_pem import KeyBlock, declared_length
+from entrypoint.core.x509.key_pem import KeyBlock, declared_length
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm

@@ -1,0 +1,30 @@
+"""Cipher profiles that only Red Hat's OpenSSL knows, such as ``ssl_ciphers PROFILE=SYSTEM;``."""
+
+from __future__ import annotations
+
+import re
+
+from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.includes import Place
+from entrypoint.core.conf.syntax import Directive, Parsed, attempt, walk
+
+_REFUSED = re.compile(r'SSL_(?:CTX_set_cipher_list|CONF_cmd)\((?:"\w+", )?"(?P<value>[^"]*PROFILE=[^"]*)"\) failed')
+
+
+def refused_profile(source: Source, message: str) -> dict[Place, str]:
+    """The directives that set the profile that NGINX's message is about, with the reason; none for other messages."""
+    match = _REFUSED.search(message)
+    if not match:
+        return {}
+    value = match["value"]
+    reason = f"{value} is a cipher profile of Red Hat's OpenSSL, which this NGINX does not know: it goes by its default"
+    parsed = ((file, attempt(source.texts[file])) for file in source.configuration.files)
+    trees = ((file, walk(text.directives)) for file, text in parsed if isinstance(text, Parsed))
+    return {(file, each.start): reason for file, tree in trees for each in tree if _sets(each, value)}
+
+
+def _sets(directive: Directive, value: str) -> bool:
+    words = [word.value for word in directive.args]
+    if directive.name.endswith("ssl_conf_command"):
+        return [word.lower() for word in words[:1]] == ["cipherstring"] and words[1:] == [value]
+    return directive.name.endswith("ssl_ciphers") and words == [value]

@@ -1,0 +1,149 @@
+"""The servers of the user's configuration: where each listens, whose names it bears, and which pairs it needs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from entrypoint.core.conf.includes import Fault, Place, Setting
+from entrypoint.core.conf.listen import Listener, Socket
+from entrypoint.core.conf.paths import full_name
+from entrypoint.core.names import to_ascii
+
+# A certificate or key that is no file: it stands there itself, or a library has it.
+_NO_FILE = ("data:", "engine:", "store:")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A ``ssl_certificate`` and the ``ssl_certificate_key`` that NGINX puts with it.
+
+    ``certificate_file`` and ``key_file`` are absolute; empty where it is no file, or where a variable names it.
+    ``inherited`` says that the certificate is named outside of the server, for all that name none themselves.
+    """
+
+    certificate: Setting
+    key: Setting
+    certificate_file: str
+    key_file: str
+    inherited: bool
+
+    @property
+    def for_nginx_only(self) -> bool:
+        """Whether only NGINX can know which files, if any, they are."""
+        return not (self.certificate_file and self.key_file)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A ``server`` block.
+
+    ``names`` are the arguments of ``server_name``, in lower case but for regular expressions, and ``hosts`` those of
+    them that a certificate can hold. ``pairs`` are those that NGINX loads for it, in NGINX's order; in ``http`` and
+    ``stream`` it does so for servers without TLS, too. ``starttls`` is of ``mail``. ``lookup`` and ``off`` are what
+    comments in it ask of certfront.
+    """
+
+    context: str
+    block: Setting
+    names: tuple[str, ...]
+    hosts: tuple[str, ...]
+    listeners: tuple[Listener, ...]
+    pairs: tuple[Pair, ...]
+    password_file: Setting | None
+    rejects_handshake: bool
+    starttls: bool
+    lookup: str
+    off: bool
+    faults: tuple[Fault, ...]
+
+    @property
+    def place(self) -> Place:
+        """Where it is written. A file that is included twice gives two servers of one place."""
+        return self.block.place
+
+    def has_line(self, line: int) -> bool:
+        """Whether a line of its file belongs to it."""
+        return self.block.directive.line <= line <= self.block.directive.last_line
+
+    @property
+    def tls(self) -> bool:
+        """Whether any visitor comes by TLS or STARTTLS."""
+        return self.starttls or any(listener.tls for listener in self.listeners)
+
+
+def server_names(settings: Iterable[Setting]) -> tuple[str, ...]:
+    """What ``server_name`` settings say, in one list, as NGINX compares it."""
+    words = (word.value for setting in settings for word in setting.words)
+    return tuple(value if value.startswith("~") else value.lower() for value in words)
+
+
+def hosts(names: Iterable[str]) -> tuple[str, ...]:
+    """The names that a certificate can hold, as DNS spells them: ``.acme.io`` is ``acme.io`` and ``*.acme.io``."""
+    return tuple(dict.fromkeys(host for name in names for host in _hosts(name)))
+
+
+def _hosts(name: str) -> Iterator[str]:
+    """The host names that a server's name stands for: none for ``~regex``, ``$variable``, ``acme.*`` and ``_``."""
+    forms = (name[1:], f"*{name}") if name.startswith(".") else (name,)
+    for form in forms if not name.startswith("~") and name else ():
+        try:
+            yield to_ascii(form)
+        except ValueError:
+            return
+
+
+def pairs(
+    certificates: Sequence[Setting], keys: Sequence[Setting], prefix: str, *, inherited: bool
+) -> tuple[Pair, ...]:
+    """The pairs, put together in their order as NGINX does; a key, or a certificate, too many is left out.
+
+    ``prefix`` is the `folder` of the root file.
+    """
+    return tuple(
+        Pair(certificate, key, _file(certificate, prefix), _file(key, prefix), inherited)
+        for certificate, key in zip(certificates, keys, strict=False)
+    )
+
+
+def _file(setting: Setting, prefix: str) -> str:
+    no_file = "$" in setting.value or setting.value.startswith(_NO_FILE)
+    return "" if no_file else full_name(setting.value, prefix)
+
+
+def together(servers: Iterable[Server]) -> tuple[Server, ...]:
+    """The servers, each knowing what the others ask for on the sockets that they share."""
+    servers = tuple(servers)
+    shared = _asked_for(servers)
+    return tuple(
+        replace(
+            server,
+            listeners=tuple(
+                replace(listener, shared=shared[server.context, listener.socket]) for listener in server.listeners
+            ),
+        )
+        for server in servers
+    )
+
+
+def _asked_for(servers: Iterable[Server]) -> Mapping[tuple[str, Socket], frozenset[str]]:
+    found: defaultdict[tuple[str, Socket], frozenset[str]] = defaultdict(frozenset)
+    for server in servers:
+        for listener in server.listeners:
+            found[server.context, listener.socket] |= listener.own
+    return found
+
+
+def defaults(servers: Iterable[Server]) -> Mapping[tuple[str, Socket], Server]:
+    """By context and socket, the server for connections that no name fits: the one that says so, or the first."""
+    found: dict[tuple[str, Socket], Server] = {}
+    said: set[tuple[str, Socket]] = set()
+    for server in servers:
+        for listener in server.listeners:
+            socket = server.context, listener.socket
+            if socket not in found or (listener.default_server and socket not in said):
+                found[socket] = server
+            if listener.default_server:
+                said.add(socket)
+    return found

@@ -1,0 +1,49 @@
+"""What was read before and cannot be read now, though nobody meant it to be gone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from entrypoint.core.conf.includes import Unread
+from entrypoint.core.conf.syntax import Parsed, attempt, walk
+
+_MOST = 3  # files, or names of servers, in one sentence
+
+
+class Ran(NamedTuple):
+    """Of the configuration that was read last: its texts by path, and the paths that each pattern of it matched."""
+
+    texts: Mapping[str, str]
+    matches: Mapping[str, Sequence[str]]
+
+
+def unfound(ran: Ran, texts: Collection[str], matches: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The files that an include led to before and does not now, though it still stands there."""
+    paths = (path for pattern in ran.matches if pattern in matches for path in ran.matches[pattern])
+    return tuple(dict.fromkeys(path for path in paths if path in ran.texts and path not in texts))
+
+
+def vanished(ran: Ran, unread: Mapping[str, Unread]) -> str:
+    """Which files that were read before cannot be read now; empty where there are none.
+
+    Who removes a file, or puts something else in its place, means what was in it to be gone; nobody means that of a
+    file that is there and closed.
+    """
+    gone = sorted(path for path in ran.texts if path in unread and unread[path].is_file)
+    said = [f"{path}{_with(ran.texts[path])} {unread[path].reason}" for path in gone[:_MOST]]
+    more = [f"{len(gone) - _MOST} more"] if len(gone) > _MOST else []
+    return f"{', and '.join([*said, *more])}: that was read before, and is not meant to be gone" if gone else ""
+
+
+def _with(text: str) -> str:
+    names = list(dict.fromkeys(_names(text)))
+    more = ", ..." if len(names) > _MOST else ""
+    return f" (with {', '.join(names[:_MOST])}{more})" if names else ""
+
+
+def _names(text: str) -> Iterator[str]:
+    parsed = attempt(text)
+    for directive in walk(parsed.directives) if isinstance(parsed, Parsed) else ():
+        if directive.name == "server_name":
+            yield from (word.value for word in directive.args)

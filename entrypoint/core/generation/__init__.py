@@ -1,0 +1,1 @@
+"""What exactly shall run? From what is usable to every file of a generation."""

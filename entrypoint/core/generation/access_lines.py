@@ -1,0 +1,70 @@
+"""NGINX's lines that the user's configuration sends to standard output: JSON where LOG_FORMAT=json asks for all so.
+
+Access lines get a format. Error lines know none: they go to standard error, whose lines become JSON on their way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.edit import Replace
+from entrypoint.core.conf.syntax import Directive, Parsed, attempt, walk
+from entrypoint.core.generation.site import JSON_FORMAT, Facts
+from entrypoint.core.settings import Settings
+
+_FOLDERS = ("/dev/fd", "/proc/self/fd", "/proc/1/fd")
+OUTPUTS = frozenset({"/dev/stdout", "/dev/stderr"} | {f"{folder}/{fd}" for folder in _FOLDERS for fd in (1, 2)})
+_DEFINED = f"log_format {JSON_FORMAT} "
+_STREAM = (
+    f"{_DEFINED}escape=json "
+    '\'{"time":"$time_iso8601","logger":"access","remote_addr":"$remote_addr","protocol":"$protocol",\' '
+    '\'"status":$status,"bytes":$bytes_sent,"seconds":$session_time}\';'
+)
+
+
+def edits(
+    source: Source, settings: Settings, facts: Facts, templates: Mapping[str, str]
+) -> Iterator[tuple[str, Replace]]:
+    """The changes that make them JSON, each with its file.
+
+    A log whose own format escapes JSON is the user's JSON, and stays.
+    """
+    if settings.log_format != "json":
+        return
+    json = _json_formats(source)
+    for file, log in _logs(source, OUTPUTS | facts.outputs):
+        if log.name == "error_log":
+            yield file, Replace(log.args[0].start, log.args[0].end, "stderr")
+        elif edit := _with_format(log, json):
+            yield file, edit
+    http = " ".join(templates["templates/log-json.conf"].split("\n")).replace("log_format certfront ", _DEFINED, 1)
+    for context, text in {"http": http, "stream": _STREAM}.items():
+        for block in source.configuration.levels["main"].get(context, ())[:1]:
+            if block.directive.inside:
+                start = block.directive.inside[0]
+                yield block.file, Replace(start, start, f" {text} ")
+
+
+def _logs(source: Source, outputs: Collection[str]) -> Iterator[tuple[str, Directive]]:
+    for file in source.configuration.files:
+        parsed = attempt(source.texts[file])
+        for each in walk(parsed.directives) if isinstance(parsed, Parsed) else ():
+            if each.name in ("access_log", "error_log") and each.args and each.args[0].value in outputs:
+                yield file, each
+
+
+def _json_formats(source: Source) -> frozenset[str]:
+    """Those of `http` and `stream` that escape JSON; a name that both define counts if both do."""
+    levels = source.configuration.levels
+    formats = [each.words for context in ("http", "stream") for each in levels[context].get("log_format", ())]
+    others = {words[0].value for words in formats if not any(word.value == "escape=json" for word in words)}
+    return frozenset({words[0].value for words in formats} - others)
+
+
+def _with_format(log: Directive, json: Collection[str]) -> Replace | None:
+    """NGINX takes the second word for the format's name, whatever it is, and knows one without."""
+    path, *others = log.args
+    if not others:
+        return Replace(path.end, path.end, f" {JSON_FORMAT}")
+    return None if others[0].value in json else Replace(others[0].start, others[0].end, JSON_FORMAT)

@@ -1,0 +1,216 @@
+"""NGINX's refusal of a configuration, brought down to the user's server or file that it is about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from entrypoint.core.conf.ciphers import refused_profile
+from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.listen import Socket
+from entrypoint.core.conf.paths import folder, full_name, path_word
+from entrypoint.core.conf.servers import Server
+from entrypoint.core.conf.syntax import Directive, Parsed, attempt, walk
+from entrypoint.core.generation.gate import blocked_servers
+from entrypoint.core.generation.pairs import cared_for, identity
+from entrypoint.core.generation.plan import Plan
+from entrypoint.core.model import Outcome, Problem, Refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_CHAIN = re.compile(r"/chain-[^/]*\Z")
+_CONFLICT = re.compile(r'conflicting server name "(?P<name>.*)" on \S*?(?P<port>\d+), ignored')
+_BIND = re.compile(r"\bbind\(\) to (?:unix:(?P<path>.+)|(?:\[?(?P<address>[^\s\]]*)\]?:)?(?P<port>\d+)) failed")
+
+
+class Rejected(Refused):
+    """NGINX refused the configuration of the staged generation at that path."""
+
+    def __init__(self, problem: Problem, generation: Path) -> None:
+        super().__init__(problem.outcome, problem.detail, problem.hint)
+        self.generation = generation
+
+
+def places(plan: Plan, error: Rejected) -> tuple[tuple[str, int], ...]:
+    """The user's files and lines that a refusal is about."""
+    found = _places(plan, plan.source, error.generation, error.problem.detail) if plan.source else ()
+    return tuple(dict.fromkeys(found))
+
+
+def endless(seconds: float) -> Refused:
+    """A refusal of a plan that cannot be narrowed in a reasonable time."""
+    return Refused(
+        Outcome.CONFIG_REJECTED, f"NGINX refuses one server or file after the other, for {seconds:.0f} s by now"
+    )
+
+
+def complaints(plan: Plan, narrower: Plan) -> Iterator[str]:
+    """What to say of the parts that a narrower plan is without: each reason once."""
+    before, now = plan.gates, narrower.gates
+    yield from dict.fromkeys(why for _, why in now.settings.items() - before.settings.items())
+    refused = [why for place, why in now.servers.items() if place not in before.servers]
+    refused += [why for file, why in now.files.items() if file not in before.files]
+    for reason in dict.fromkeys(refused):
+        many = f" ({refused.count(reason)} places)" if refused.count(reason) > 1 else ""
+        yield f"NGINX refuses a part: {reason}{many}"
+
+
+def narrowed(plan: Plan, generation: Path, message: str) -> Plan | None:
+    """The plan without what the message complains about; None where that is not a part of the user's, or all of it."""
+    source = plan.source
+    if not source:
+        return None
+    if settings := refused_profile(source, message).items() - plan.gates.settings.items():
+        return replace(plan, gates=replace(plan.gates, settings={**plan.gates.settings, **dict(settings)}))
+    reason = translated(plan, generation, message)
+    servers = dict(plan.gates.servers)
+    files = dict(plan.gates.files)
+    for file, line in dict.fromkeys(_places(plan, source, generation, message)):
+        found = source.configuration.servers_at(file, line)
+        servers |= {server.place: reason for server in found}
+        if not found and file == source.root:
+            servers |= {block.place: reason for block in source.configuration.blocks_at(file, line)}
+        if not found and file != source.root:
+            files[file] = reason
+    gates = replace(plan.gates, servers=servers, files=files)
+    return replace(plan, gates=gates) if gates != plan.gates else None
+
+
+def translated(plan: Plan, generation: Path, message: str) -> str:
+    """The message with the user's own files and lines instead of the copies'."""
+
+    def own(match: re.Match[str]) -> str:
+        place = plan.origin(match["path"], int(match["line"]))
+        return f"{place[0]}:{place[1]}" if place else match[0]
+
+    def own_file(match: re.Match[str]) -> str:
+        pair = plan.pair_of(match["chain"] or match["key"])
+        return (pair and (pair.certificate_file if _CHAIN.search(match[0]) else pair.key_file)) or match[0]
+
+    return _pair_files(plan, generation).sub(own_file, _copies(generation).sub(own, message))
+
+
+def remarks(plan: Plan, generation: Path, messages: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """NGINX's warnings, each with the place of the user's that it is about, the root file where it names none."""
+    if not plan.source:
+        return ()
+    found: dict[tuple[str, str], None] = {}
+    for message in messages:
+        servers = [*_presenting(plan, plan.source, generation, message), *_namesakes(plan.source, message)[-1:]]
+        places = [place for match in _copies(generation).finditer(message) for place in _named(plan, match)]
+        places += [_line(server) for server in servers]
+        where = f"{places[0][0]}:{places[0][1]}" if places else plan.source.root
+        found[where, translated(plan, generation, message).removesuffix(f" in {where}")] = None
+    return tuple(found)
+
+
+def told(plan: Plan, error: Rejected) -> Refused:
+    """A refusal in the user's own terms."""
+    problem = error.problem
+    return Refused(problem.outcome, translated(plan, error.generation, problem.detail), problem.hint)
+
+
+def _copies(generation: Path) -> re.Pattern[str]:
+    return re.compile(rf"{re.escape(str(generation))}/(?P<path>[^:;]+):(?P<line>\d+)")
+
+
+def _pair_files(plan: Plan, generation: Path) -> re.Pattern[str]:
+    """Chains and keys as NGINX names them: those in the generation, and the keys in the run folder."""
+    run = re.escape(str(plan.settings.run_dir))
+    return re.compile(rf'{re.escape(str(generation))}/(?P<chain>certs/[^":;]+)|(?P<key>{run}/keys/[^":;]+)')
+
+
+def _presenting(plan: Plan, source: Source, generation: Path, message: str) -> Iterator[Server]:
+    """The servers that present a pair, a file of which a message is about."""
+    for match in _pair_files(plan, generation).finditer(message):
+        if about := plan.pair_of(match["chain"] or match["key"]):
+            for server in source.configuration.servers:
+                if any(identity(pair) == about.identity for pair in cared_for(server)):
+                    yield server
+
+
+def _namesakes(source: Source, message: str) -> list[Server]:
+    """The servers that bear the same name on the same port, of which NGINX ignores all but the first."""
+    match = _CONFLICT.match(message)
+    if not match:
+        return []
+    name, port = match["name"], int(match["port"])
+    servers = source.configuration.servers
+    return [each for each in servers if name in each.names and any(one.port == port for one in each.listeners)]
+
+
+def _places(plan: Plan, source: Source, generation: Path, message: str) -> Iterator[tuple[str, int]]:
+    """The user's files and lines that a message is about: named in it, or holding a path or a port that is."""
+    named = [place for match in _copies(generation).finditer(message) for place in _named(plan, match)]
+    named = named or [_line(server) for server in _presenting(plan, source, generation, message)]
+    yield from named
+    if named:
+        return
+    for file in source.configuration.files:
+        parsed = attempt(source.texts[file])
+        for directive in walk(parsed.directives) if isinstance(parsed, Parsed) else ():
+            if any(name in message for name in _files(directive, folder(source.root))):
+                yield file, directive.line
+    if bind := _BIND.search(message):
+        yield from _listening(source.configuration.servers, bind["path"] or bind["address"], int(bind["port"] or 0))
+
+
+def _named(plan: Plan, match: re.Match[str]) -> Iterator[tuple[str, int]]:
+    """What a line of the copies stands for: the user's, and, where a stand-in is refused, the servers it is for."""
+    path, line = match["path"], int(match["line"])
+    if place := plan.origin(path, line):
+        yield place
+    for server in plan.neighbours(path, line):
+        yield _line(server)
+
+
+def _line(server: Server) -> tuple[str, int]:
+    return server.block.file, server.block.directive.line
+
+
+def _files(directive: Directive, prefix: str) -> Iterator[str]:
+    """How NGINX's messages name the files of a directive; those that go by its own prefix end in the word."""
+    path = path_word(directive)
+    for word in directive.args if directive.name != "include" else ():
+        if word is path:
+            yield f'"{full_name(word.value, prefix)}"'
+        elif name := word.value.removeprefix("./").lstrip("/"):
+            yield f'/{name}"'
+
+
+def _listening(servers: Iterable[Server], address: str, port: int) -> Iterator[tuple[str, int]]:
+    """The servers on an address that NGINX cannot have, or, where they name it otherwise, on its port."""
+    found = [(server, each.address) for server in servers for each in server.listeners if each.port == port]
+    exactly = [each for each in found if each[1] == address]
+    for server, _ in exactly or (found if port else ()):
+        yield _line(server)
+
+
+def sockets(plan: Plan) -> frozenset[Socket]:
+    """Those that the user's servers listen on, but for what NGINX refused."""
+    if not plan.source:
+        return frozenset()
+    gone = blocked_servers(plan.source, {}, plan.gates)
+    servers = [server for server in plan.source.configuration.servers if server.place not in gone]
+    return frozenset(listener.socket for server in servers for listener in server.listeners)
+
+
+def gated_pairs(plan: Plan) -> dict[str, Problem]:
+    """The pairs that no server presents, though they may be usable: NGINX refused the servers, or they lack names."""
+    if not plan.source:
+        return {}
+    gone = blocked_servers(plan.source, plan.lacking.gated, plan.gates)
+    found: dict[str, Problem] = {}
+    running: set[str] = set()
+    for server in plan.source.configuration.servers:
+        for pair in cared_for(server):
+            if server.place not in gone:
+                running.add(identity(pair))
+            else:
+                lacks = plan.lacking.gated.get(server.place) == gone[server.place]
+                outcome = Outcome.WRONG_NAME if lacks else Outcome.CONFIG_REJECTED
+                found[identity(pair)] = Problem(outcome, gone[server.place], "mend it there")
+    return {each: problem for each, problem in found.items() if each not in running}

@@ -1,0 +1,82 @@
+"""Stand-ins: servers that say for their sockets what a server that does not run said, and refuse all visitors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.edit import one_line
+from entrypoint.core.conf.includes import Place, Setting
+from entrypoint.core.conf.listen import Listener, Socket
+from entrypoint.core.conf.servers import Server
+
+_REFUSAL = {"http": "503", "stream": '""'}
+
+Listening = Sequence[tuple[Server, Listener]]
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A server in NGINX's language, for a ``listen`` of the user's; ``neighbours`` are the servers that it is for."""
+
+    text: str
+    listen: Setting
+    neighbours: tuple[Server, ...]
+
+
+def stand_ins(source: Source, staying: Listening, lost: Listening) -> Mapping[str, tuple[StandIn, ...]]:
+    """By context, what has to be put in place of the listeners that are lost for the sake of those that stay."""
+    found: dict[str, tuple[StandIn, ...]] = {}
+    for number, (server, setting) in enumerate(unsaid(staying, lost), 1):
+        sockets = {listener.socket for listener in server.listeners if listener.setting == setting}
+        same = (other for other, each in staying if other.context == server.context and each.socket in sockets)
+        if server.context in _REFUSAL:  # in `mail` no two servers share a socket
+            text = _text(source, server, setting, f"certfront-{number}.invalid")
+            stand_in = StandIn(text, setting, tuple({other.place: other for other in same}.values()))
+            found[server.context] = (*found.get(server.context, ()), stand_in)
+    return found
+
+
+def at_line(those: Iterable[StandIn], line: int) -> StandIn | None:
+    """The one that a line of all their texts in a row belongs to; lines count from 1."""
+    for each in those:
+        line -= each.text.count("\n")
+        if line <= 0:
+            return each
+    return None
+
+
+def _text(source: Source, server: Server, setting: Setting, name: str) -> str:
+    tls = any(listener.tls for listener in server.listeners if listener.setting == setting)
+    verifies = "ssl_verify_client" in source.configuration.levels[server.context]
+    lines = [
+        f"listen {source.texts[setting.file][setting.words[0].start : setting.words[-1].end]};",
+        f"server_name {name};",
+        *(["ssl_reject_handshake on;"] if tls else []),
+        *(["ssl_verify_client off;"] if verifies else []),
+        f"return {_REFUSAL[server.context]};",
+    ]
+    place = one_line(f"{server.block.file}:{server.block.directive.line}")
+    return "\n    ".join([f"# In place of {place}, which is commented out.\nserver {{", *lines]) + "\n}\n"
+
+
+def unsaid(
+    staying: Iterable[tuple[Server, Listener]], lost: Iterable[tuple[Server, Listener]]
+) -> tuple[tuple[Server, Setting], ...]:
+    """The lost ``listen`` lines that said something for a socket which nobody who stays on it says, by context.
+
+    Whether a socket speaks TLS, HTTP/2 or the PROXY protocol, its options, and who answers where no name fits is said
+    by one server and holds for all: without it they would go on in plain text, or no longer by IPv4.
+    """
+    said: dict[tuple[str, Socket], frozenset[str]] = {}
+    for server, listener in staying:
+        key = server.context, listener.socket
+        said[key] = said.get(key, frozenset()) | listener.said
+    found: dict[Place, tuple[Server, Setting]] = {}
+    for server, listener in lost:
+        key = server.context, listener.socket
+        if key in said and listener.setting and not listener.said <= said[key]:
+            said[key] |= listener.said
+            found.setdefault(listener.setting.place, (server, listener.setting))
+    return tuple(found.values())

@@ -1,0 +1,81 @@
+"""Names that a server bears and no certificate of its own covers: it runs for its other names, or, without any, not.
+
+Of CertMgr's certificates only: which names the user's own ones have is the user's choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.includes import Place
+from entrypoint.core.conf.servers import Server
+from entrypoint.core.generation.pairs import built_in, cared_for, identity
+from entrypoint.core.names import covers
+from entrypoint.core.settings import Settings
+
+# The names on the certificate of each usable pair, by its identity; None for the user's own.
+Presented = Mapping[str, Collection[str] | None]
+_HINT = "add them to the TLS Credentials, or take them out of"
+_MOST = 10
+
+
+def presented(about: Mapping[str, Mapping[str, Any]]) -> Presented:
+    """From what the manifest says of each usable pair."""
+    return {
+        identity: None if each.get("source") == "file" else tuple(each.get("names", ()))
+        for identity, each in about.items()
+    }
+
+
+def missing(names: Iterable[str], pairs: Iterable[str], found: Presented) -> tuple[str, ...]:
+    """Those of a server's ``names`` that none of its ``pairs`` covers; none where no pair is usable at all."""
+    known = [found[each] for each in pairs if each in found]
+    on_them = {name for some in known for name in some or ()}
+    if not known or None in known:
+        return ()
+    # Most are there as they are: a thousand servers are looked at in every cycle.
+    return tuple(name for name in names if name not in on_them and not any(covers(each, name) for each in on_them))
+
+
+class Lacking:
+    """What the certificates of a plan lack.
+
+    ``site_names`` are those of the built-in site that are covered, all of them while it has no certificate; ``gated``
+    the user's servers of whose names none is covered, with the reason why each does not run.
+    """
+
+    def __init__(self, settings: Settings, source: Source | None, about: Mapping[str, Mapping[str, Any]]) -> None:
+        found, names = presented(about), settings.server_names
+        self._servers = source.configuration.servers if source else ()
+        self._names = names
+        self._lacks = {each.place: _of_server(each, found) for each in self._servers}
+        lacks = missing(names, (pair.identity for pair in built_in(settings)), found)
+        self.site_names = tuple(name for name in names if name not in lacks) or names
+        self.gated: Mapping[str | Place, str] = {
+            server.place: f"its certificate has none of its names ({listed(server.hosts)}): {_HINT} server_name"
+            for server in self._servers
+            if server.hosts and len(self._lacks[server.place]) == len(server.hosts)
+        }
+
+    def warnings(self) -> Iterator[tuple[str, str]]:
+        """Who lacks some names but not all: where it is written, and what visitors of these will see."""
+        if lacks := [name for name in self._names if name not in self.site_names]:
+            what = f"the certificate lacks {listed(lacks)}: not served by HTTPS until it has that"
+            yield "SERVER_NAME", f"{what}; {_HINT} SERVER_NAME"
+        for server in self._servers:
+            names = self._lacks[server.place]
+            if names and server.place not in self.gated:
+                what = f"the certificate lacks {listed(names)}: visitors who ask for that are warned by their browsers"
+                yield f"{server.block.file}:{server.block.directive.line}", f"{what}; {_HINT} server_name"
+
+
+def _of_server(server: Server, found: Presented) -> tuple[str, ...]:
+    return missing(server.hosts, map(identity, cared_for(server)), found)
+
+
+def listed(names: Collection[str]) -> str:
+    """Names in a sentence, ten of them at most."""
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return ", ".join(list(names)[:_MOST]) + more

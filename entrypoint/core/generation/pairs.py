@@ -1,0 +1,195 @@
+"""Which certificates are wanted: those of the built-in site, and those that the user's servers name."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from entrypoint.core.conf.configuration import Configuration
+from entrypoint.core.conf.includes import Place
+from entrypoint.core.conf.listen import Socket
+from entrypoint.core.conf.paths import folder, full_name
+from entrypoint.core.conf.servers import Pair, Server
+from entrypoint.core.names import concrete, ip_text
+from entrypoint.core.settings import Settings
+from entrypoint.core.shown import shown
+
+# Who answers for a name on a socket of a context.
+Owners = Mapping[tuple[str, Socket, str], Place]
+REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where NGINX listens on all, loopback reaches it
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where NGINX must present a certificate: an address, a port (0: a UNIX socket) and the name to ask for.
+
+    ``place`` is its server's, ``where`` that place for people. ``any_name`` says that the server names none that could
+    be asked for: a name of its certificate may lead to it as well.
+    """
+
+    address: str
+    port: int
+    name: str
+    proxy_protocol: bool = False
+    any_name: bool = field(default=False, compare=False)
+    place: Place | None = field(default=None, compare=False)
+    where: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.address} port {self.port}" if self.port else self.address
+
+
+@dataclass(frozen=True)
+class PairSpec:
+    """A pair that a server needs. Paths are absolute.
+
+    ``names`` are those that a chain of CertMgr's must cover. ``certificate_file`` is where the user's own certificate
+    may be; without one CertMgr is asked for ``lookup``, which is empty where no name can be asked for. ``closed`` has
+    the servers that no handshake can reach, by their place for people, each with the reason.
+    """
+
+    identity: str
+    title: str
+    names: tuple[str, ...]
+    lookup: str
+    key_file: str
+    password_file: str
+    certificate_file: str = ""
+    doors: tuple[Door, ...] = ()
+    closed: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+
+
+def built_in(settings: Settings) -> tuple[PairSpec, ...]:
+    """One for each key file of the built-in site, none where it has no name."""
+    if not settings.server_names:
+        return ()
+    door = Door("127.0.0.1", settings.https_port, settings.site_name, where="SERVER_NAME")
+    wanted = PairSpec(
+        "", settings.server_names[0], settings.server_names, settings.lookup, "", str(settings.key_password_file)
+    )
+    return tuple(
+        replace(wanted, identity=f"site-{number}", key_file=str(path), doors=(door,))
+        for number, path in enumerate(settings.key_files, 1)
+    )
+
+
+def identity(pair: Pair) -> str:
+    """What a pair of the user's is known by: its two files, whoever names them."""
+    return f"{pair.certificate_file} {pair.key_file}"
+
+
+def of_servers(
+    configuration: Configuration, settings: Settings, without: Collection[Place] = ()
+) -> tuple[PairSpec, ...]:
+    """The pairs of the user's TLS servers that certfront cares for; one that several servers name comes once.
+
+    ``without`` are the places of servers that do not run.
+    """
+    servers = [server for server in configuration.servers if server.place not in without]
+    owners = _owners(servers)
+    found: dict[str, PairSpec] = {}
+    for server in servers:
+        for pair in cared_for(server):
+            wanted = _wanted(server, pair, folder(configuration.files[0]), settings, owners)
+            known = found.get(wanted.identity)
+            found[wanted.identity] = _merged(known, wanted) if known else wanted
+    return tuple(found.values())
+
+
+def cared_for(server: Server) -> tuple[Pair, ...]:
+    """The pairs of a server that are looked after, in NGINX's order; the others are left to NGINX as they are."""
+    if server.off or not server.tls:
+        return ()
+    return tuple(pair for pair in server.pairs if not pair.for_nginx_only)
+
+
+def _owners(servers: Iterable[Server]) -> Owners:
+    """Of several servers on one socket NGINX gives a name to the first one that bears it."""
+    found: dict[tuple[str, Socket, str], Place] = {}
+    for server in servers:
+        for listener in server.listeners:
+            for host in server.hosts:
+                found.setdefault((server.context, listener.socket, host), server.place)
+    return found
+
+
+def _wanted(server: Server, pair: Pair, prefix: str, settings: Settings, owners: Owners) -> PairSpec:
+    lookup = server.lookup or _lookup(server.hosts, settings)
+    title = concrete(server.hosts) or next(iter(server.hosts), "") or lookup
+    password = server.password_file
+    door = _door(server, lookup, owners)
+    return PairSpec(
+        identity=identity(pair),
+        title=title or shown(posixpath.basename(pair.certificate_file), lines=False),
+        names=server.hosts or ((lookup,) if lookup else ()),
+        lookup=lookup,
+        key_file=pair.key_file,
+        password_file=full_name(password.value, prefix) if password else str(settings.key_password_file),
+        certificate_file=pair.certificate_file,
+        doors=(door,) if door else (),
+        closed=() if door else ((_where(server), _why_closed(server)),),
+    )
+
+
+def _lookup(hosts: tuple[str, ...], settings: Settings) -> str:
+    """The first concrete name; else ``CERTMGR_LOOKUP``, or for a wildcard ``www`` in its domain; empty without any.
+
+    An address is none that could be asked for (RFC 6066, section 3).
+    """
+    names = [host for host in hosts if ip_text(host) is None]
+    return concrete(names) or settings.certmgr_lookup or "".join(_inside(name) for name in names[:1])
+
+
+def _inside(wildcard: str) -> str:
+    return f"www.{wildcard[2:]}"
+
+
+def _merged(known: PairSpec, other: PairSpec) -> PairSpec:
+    names = tuple(dict.fromkeys((*known.names, *other.names)))
+    return replace(
+        known,
+        names=names,
+        lookup=known.lookup or other.lookup,
+        doors=(*known.doors, *other.doors),
+        closed=(*known.closed, *other.closed),
+    )
+
+
+def _door(server: Server, lookup: str, owners: Owners) -> Door | None:
+    """One listener is enough, as all load the same pair; QUIC needs another client, and is left out."""
+    for listener in server.listeners:
+        for name in _own_names(server, lookup) if listener.tls and not listener.udp else ():
+            if owners.get((server.context, listener.socket, name), server.place) == server.place:
+                return Door(
+                    REACHED.get(listener.address, listener.address),
+                    listener.port,
+                    name,
+                    listener.proxy_protocol,
+                    any_name=not server.hosts,
+                    place=server.place,
+                    where=_where(server),
+                )
+    return None
+
+
+def _where(server: Server) -> str:
+    return f"{server.block.file}:{server.block.directive.line}"
+
+
+def _why_closed(server: Server) -> str:
+    if not any(listener.tls for listener in server.listeners):
+        return "STARTTLS begins in the clear"
+    if all(listener.udp for listener in server.listeners if listener.tls):
+        return "it listens for TLS over QUIC alone"
+    return "on its sockets other servers answer for its names"
+
+
+def _own_names(server: Server, lookup: str) -> Iterator[str]:
+    """Names that lead to a server, unless another one bears them."""
+    yield from (host for host in server.hosts if not host.startswith("*"))
+    for host in server.hosts:
+        if host.startswith("*"):
+            yield from (_inside(host), f"certfront.{host[2:]}")
+    if not server.hosts:
+        yield lookup or "localhost"

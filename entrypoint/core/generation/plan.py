@@ -1,0 +1,299 @@
+"""From usable pairs to a complete generation: files, manifest, and a digest that tells whether anything changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.edit import without_marks
+from entrypoint.core.conf.includes import Fault, Place
+from entrypoint.core.conf.servers import Server
+from entrypoint.core.conf.status_port import collisions
+from entrypoint.core.conf.syntax import line_at
+from entrypoint.core.generation import access_lines
+from entrypoint.core.generation.coverage import Lacking
+from entrypoint.core.generation.gate import Gates, Reasons, blocked_servers, commented_out
+from entrypoint.core.generation.pairs import PairSpec, built_in, cared_for, of_servers
+from entrypoint.core.generation.rewrite import Copier, Copy, Pair
+from entrypoint.core.generation.site import Facts, Site, http_additions, main_additions
+from entrypoint.core.generation.surroundings import Surroundings, around
+from entrypoint.core.settings import Settings
+from entrypoint.core.shown import shown
+from entrypoint.core.x509.pem import is_encrypted
+
+SOURCE = "source.json"  # the user's configuration as it is, to go on with it when a later one is refused
+_PENDING = "the certificate has not arrived yet"
+
+
+@dataclass(frozen=True)
+class Usable:
+    """A pair that may be served: chain and key as PEM, and what the manifest says of it."""
+
+    chain_pem: bytes = field(repr=False)
+    key_pem: bytes = field(repr=False)
+    about: Mapping[str, Any]
+
+    @cached_property
+    def chain_hash(self) -> str:
+        """For the name of the chain's file."""
+        return _hash(self.chain_pem)
+
+    @cached_property
+    def key_hash(self) -> str:
+        """For the name of the key's file."""
+        return _hash(self.key_pem)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What should run: the built-in site, and the user's configuration, if there is one, but for what is gated.
+
+    ``when`` it was made (RFC 3339) is written above what is commented out. ``remarks`` are NGINX's warnings about it,
+    each with its place in the user's files. A ``bare`` one has certfront's own server and no other.
+    """
+
+    settings: Settings
+    facts: Facts
+    templates: Mapping[str, str] = field(repr=False)
+    usable: Mapping[str, Usable]
+    reasons: Mapping[str, str]
+    source: Source | None = None
+    gates: Gates = field(default_factory=Gates)
+    when: str = ""
+    remarks: tuple[tuple[str, str], ...] = ()
+    bare: bool = False
+
+    @cached_property
+    def wanted(self) -> tuple[PairSpec, ...]:
+        """Every pair that a server needs."""
+        return wanted(self.settings, self.source)
+
+    def with_details(self, status: Mapping[str, Any]) -> Plan:
+        """The plan with what the status (see `core.status`) says of pairs that are not usable, for their reasons."""
+        said = {entry["name"]: entry["detail"] for entry in status.get("certificates", ()) if entry["detail"]}
+        reasons = {pair.identity: said[shown(pair.title)] for pair in self.wanted if shown(pair.title) in said}
+        return replace(self, reasons={**self.reasons, **reasons})
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal for two plans that NGINX would run alike: number, time and reasons are left out."""
+        texts = {path: without_marks(text) for path, text in self.texts(0).items()}
+        return _hash(
+            *(f"{path}\0{text}\0".encode(errors="surrogateescape") for path, text in sorted(texts.items())), length=64
+        )
+
+    @cached_property
+    def password_file(self) -> str:
+        """The password file of this plan's keys: named after the keys, so that it says nothing of its content."""
+        encrypted = [] if self._in_memory else self._encrypted()
+        return f"{self.settings.run_dir}/passwords/{_hash(*encrypted)}.txt" if encrypted else ""
+
+    @cached_property
+    def unlocked(self) -> dict[str, bytes]:
+        """With ``KEY_UNLOCK=memory`` where NGINX expects each encrypted key, decrypted."""
+        return {self._unlocked_path(key): key for key in self._encrypted()} if self._in_memory else {}
+
+    @property
+    def _in_memory(self) -> bool:
+        return self.settings.key_unlock == "memory"
+
+    def _encrypted(self) -> list[bytes]:
+        return [pair.key_pem for pair in self.included.values() if is_encrypted(pair.key_pem)]
+
+    def _unlocked_path(self, key_pem: bytes) -> str:
+        return f"{self.settings.run_dir}/keys/{_hash(key_pem)}.pem"
+
+    def texts(self, number: int) -> dict[str, str]:
+        """The configuration's files by path."""
+        own = tuple(self._pairs[pair.identity] for pair in built_in(self.settings))
+        site = Site(self.settings, self.facts, self.templates, own, self._blocked, self.lacking.site_names)
+        files = {**site.files(number, self.when, self._around), **(self._copy.texts if self._copy else {})}
+        return {**files, "site.conf": ""} if self.bare else files
+
+    def origin(self, path: str, line: int) -> tuple[str, int] | None:
+        """The user's file and line that a line of the generation's file at ``path`` comes from."""
+        return self._copy.origin(path, line) if self._copy else None
+
+    def neighbours(self, path: str, line: int) -> tuple[Server, ...]:
+        """The servers that a stand-in is for, by a line of it."""
+        return self._copy.neighbours(path, line) if self._copy else ()
+
+    def pair_of(self, path: str) -> PairSpec | None:
+        """The pair that a file of certfront's own is of: by its path in the generation, or in the run folder."""
+        return self._by_file.get(path)
+
+    @cached_property
+    def _by_file(self) -> Mapping[str, PairSpec]:
+        pairs = ((pair, self._pairs[pair.identity]) for pair in self.wanted)
+        return {path: pair for pair, own in pairs for path in (own.chain_file, own.key_file)}
+
+    def differences(self) -> Iterator[str]:
+        """What differs between the user's files and the copies that run, as lines of a unified diff."""
+        import difflib
+
+        if not self.source or not self._copy:
+            return
+        for path, (file, _) in self._copy.origins.items():
+            old, new = (text.splitlines(keepends=True) for text in (self.source.texts[file], self._copy.texts[path]))
+            yield from difflib.unified_diff(old, new, file, path)
+
+    def files(self, number: int) -> dict[str, bytes]:
+        """Every file of the generation by path, chains and keys included."""
+        found = {path: text.encode(errors="surrogateescape") for path, text in self.texts(number).items()}
+        pairs = self._pairs
+        for identity, usable in self.included.items():
+            found[pairs[identity].chain_file] = usable.chain_pem
+            found[self._stored_key(pairs[identity], usable)] = usable.key_pem
+        if self.source:
+            found[SOURCE] = json.dumps(self.source.as_json()).encode()
+        return found
+
+    def manifest(self, number: int, why: str) -> dict[str, Any]:
+        """What a person, or a later start, wants to know of the generation."""
+        presented = {pair.identity for pair in self.running}
+        pairs = {
+            identity: {
+                **usable.about,
+                "presented": identity in presented,
+                "chain_file": self._pairs[identity].chain_file,
+                "key_file": self._stored_key(self._pairs[identity], usable),
+            }
+            for identity, usable in self.included.items()
+        }
+        return {
+            "generation": number,
+            "created_at": self.when,
+            "why": why,
+            "source": self.source.root if self.source else "",
+            "digest": self.digest,
+            "pairs": pairs,
+            "commented_out": self.commented_out(),
+            "gates": self.gates.as_json(),
+            "password_file": self.password_file,
+            "unlocked": sorted(self.unlocked),
+        }
+
+    def commented_out(self) -> dict[str, str]:
+        """What does not run and why: pairs of the built-in site, and places in the user's files."""
+        own = {pair.identity for pair in built_in(self.settings)}
+        blocked = self._blocked
+        found = {identity: reason for identity, reason in blocked.items() if identity in own}
+        return found | self.users_commented_out()
+
+    def users_commented_out(self) -> dict[str, str]:
+        """Places in the user's files that do not run, and why."""
+        return dict(commented_out(self.source, self._kept_out, self.gates)) if self.source else {}
+
+    def warnings(self) -> tuple[tuple[str, str], ...]:
+        """What runs but is likely not what is meant, for people: where it is written, and why."""
+        texts = self.source.texts if self.source else {}
+        left_out = self.gates.settings.items()
+        settings = ((f"{file}:{line_at(texts[file], at)}", why) for (file, at), why in left_out if file in texts)
+        faults = warnings(self.settings, self.source) if self.source else ()
+        return (
+            *((f"{fault.file}:{fault.line}", fault.message) for fault in faults),
+            *settings,
+            *self.remarks,
+            *self.lacking.warnings(),
+        )
+
+    @cached_property
+    def running(self) -> tuple[PairSpec, ...]:
+        """The pairs that a running server presents, each with the doors of such servers alone."""
+        same = not self.gone and self.lacking.site_names == self.settings.server_names
+        settings = replace(self.settings, server_names=self.lacking.site_names)
+        found = self.wanted if same else wanted(settings, self.source, self.gone)
+        return tuple(pair for pair in found if pair.identity in self.usable)
+
+    @cached_property
+    def included(self) -> dict[str, Usable]:
+        """The pairs that the generation holds, whether a server presents them or not."""
+        known = {pair.identity for pair in self.wanted}
+        return {identity: usable for identity, usable in self.usable.items() if identity in known}
+
+    @cached_property
+    def _blocked(self) -> dict[str, str]:
+        missing = [pair.identity for pair in self.wanted if pair.identity not in self.usable]
+        return {identity: self.reasons.get(identity) or _PENDING for identity in missing}
+
+    @cached_property
+    def lacking(self) -> Lacking:
+        """The names that the certificates lack."""
+        return Lacking(self.settings, self.source, {identity: pair.about for identity, pair in self.usable.items()})
+
+    @property
+    def _kept_out(self) -> Reasons:
+        return dict([*self._blocked.items(), *self.lacking.gated.items()])
+
+    @cached_property
+    def gone(self) -> Mapping[Place, str]:
+        """The user's servers that do not run as they are, with the reason."""
+        return blocked_servers(self.source, self._kept_out, self.gates) if self.source else {}
+
+    @cached_property
+    def _around(self) -> Surroundings | None:
+        if not self.source:
+            return None
+        servers = self.source.configuration.servers
+        live = any(cared_for(server) and server.place not in self.gone for server in servers)
+        return around(self.source.configuration, live=live)
+
+    @cached_property
+    def _copy(self) -> Copy | None:
+        if not self.source or not self._around:
+            return None
+        usable = {identity: pair for identity, pair in self._pairs.items() if identity in self.usable}
+        return Copier(self.source, usable, self._kept_out, self.gates, when=self.when).copy(
+            http=http_additions(self.settings, self.facts, self._around),
+            main=main_additions(self.settings, self.facts, self._around),
+            keep_user=bool(self.facts.user),
+            edits=access_lines.edits(self.source, self.settings, self.facts, self.templates),
+        )
+
+    @cached_property
+    def _pairs(self) -> dict[str, Pair]:
+        return {pair.identity: self._pair(pair) for pair in self.wanted}
+
+    def _pair(self, pair: PairSpec) -> Pair:
+        folder = "certs/" + re.sub(r"[^A-Za-z0-9._-]", "_", pair.title)
+        usable = self.usable.get(pair.identity)
+        if not usable:
+            return Pair(pair.identity, f"{folder}/chain.pem", f"{folder}/key.pem")
+        chain = f"{folder}/chain-{usable.chain_hash}.pem"
+        if self._in_memory and is_encrypted(usable.key_pem):
+            return Pair(pair.identity, chain, self._unlocked_path(usable.key_pem))
+        return Pair(pair.identity, chain, f"{folder}/key-{usable.key_hash}.pem", self.password_file)
+
+    @staticmethod
+    def _stored_key(pair: Pair, usable: Usable) -> str:
+        """Where the generation keeps the key as it was given, whatever NGINX reads."""
+        return f"{posixpath.dirname(pair.chain_file)}/key-{usable.key_hash}.pem"
+
+
+def warnings(settings: Settings, source: Source) -> tuple[Fault, ...]:
+    """What in the user's configuration is likely not what is meant, with its place."""
+    return (*source.configuration.warnings, *collisions(source.configuration, settings.status_port))
+
+
+def wanted(settings: Settings, source: Source | None, without: Collection[Place] = ()) -> tuple[PairSpec, ...]:
+    """The pairs of the built-in site and of the user's servers, ``without`` those at places that do not run."""
+    return (*built_in(settings), *(of_servers(source.configuration, settings, without) if source else ()))
+
+
+def identities(settings: Settings) -> tuple[str, ...]:
+    """The pairs of the built-in site: one for each key file, none where no name is set."""
+    return tuple(pair.identity for pair in built_in(settings))
+
+
+def _hash(*parts: bytes, length: int = 16) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:length]

@@ -1,0 +1,91 @@
+"""Who is to blame where NGINX names nobody, or so many that asking about each takes too long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.includes import Place
+from entrypoint.core.conf.servers import Server
+from entrypoint.core.conf.syntax import Directive, Parsed, attempt, walk
+from entrypoint.core.generation.blame import Rejected, places, translated
+from entrypoint.core.generation.culprits import culprits
+from entrypoint.core.generation.plan import Plan
+
+Try = Callable[[Plan], Rejected | None]
+
+# Complaints about what two directives say together: where another says the same, it may be alone and right.
+_OF_TWO = re.compile(r"duplicate|conflict|already|is defined|too many")
+_MOST_FILES = 50
+
+
+def searched(plan: Plan, error: Rejected, tried: Try, in_time: Callable[[], bool]) -> Plan | None:
+    """The plan without the fewest servers, or the one file, that NGINX's complaint, which names no place, is about.
+
+    None where neither helps, or it is not found in time.
+    """
+    if not plan.source:
+        return None
+    reason = _said(plan, error)
+    gates, found = plan.gates, plan.source.configuration
+
+    def without(servers: Iterable[Place]) -> Plan:
+        return replace(plan, gates=replace(gates, servers={**gates.servers, **dict.fromkeys(servers, reason)}))
+
+    def helps(servers: Iterable[Place]) -> bool:
+        other = tried(without(servers)) if in_time() else error
+        return other is None or _said(plan, other) != reason
+
+    running = dict.fromkeys(server.place for server in found.servers if server.place not in gates.servers)
+    guilty = culprits(tuple(running), helps)
+    if guilty and in_time():
+        return without(guilty)
+    files = [file for file in found.files[1:] if file not in gates.files and not _has_server(found.servers, file)]
+    smaller = (replace(plan, gates=replace(gates, files={**gates.files, file: reason})) for file in files[:_MOST_FILES])
+    return next((each for each in smaller if in_time() and tried(each) is None), None)
+
+
+def _said(plan: Plan, error: Rejected) -> str:
+    return translated(plan, error.generation, error.problem.detail)
+
+
+def _has_server(servers: Iterable[Server], file: str) -> bool:
+    return any(server.block.file == file for server in servers)
+
+
+def with_kindred(narrower: Plan, plan: Plan, error: Rejected) -> Plan:
+    """The narrower plan, also without the servers that say word for word what NGINX has just refused of another."""
+    source, message = plan.source, _said(plan, error)
+    fresh = narrower.gates.servers.keys() - plan.gates.servers.keys()
+    if not source or not fresh or _OF_TWO.search(message):
+        return narrower
+    contexts = {server.context for server in source.configuration.servers if server.place in fresh}
+    refused = [each for place in places(plan, error) for each in _at(source, *place)]
+    alike = {
+        server.place: message
+        for file, directive in _all(source)
+        if any(_same(directive, each) for each in refused)
+        for server in source.configuration.servers_at(file, directive.line)
+        if server.context in contexts
+    }
+    return replace(narrower, gates=replace(narrower.gates, servers={**alike, **narrower.gates.servers}))
+
+
+def _all(source: Source) -> Iterator[tuple[str, Directive]]:
+    for file in source.configuration.files:
+        parsed = attempt(source.texts[file])
+        for directive in walk(parsed.directives) if isinstance(parsed, Parsed) else ():
+            yield file, directive
+
+
+def _at(source: Source, file: str, line: int) -> Iterator[Directive]:
+    """The directives without a block that end in a line, as NGINX counts."""
+    for where, directive in _all(source):
+        if where == file and directive.last_line == line and directive.block is None:
+            yield directive
+
+
+def _same(one: Directive, other: Directive) -> bool:
+    return one.name == other.name and [word.value for word in one.args] == [word.value for word in other.args]

@@ -1,0 +1,289 @@
+"""The built-in site: settings to NGINX configuration, with what has no certificate yet commented out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from entrypoint.core.conf.edit import CommentOut, render
+from entrypoint.core.conf.syntax import parse
+from entrypoint.core.generation.rewrite import Pair
+from entrypoint.core.generation.surroundings import Surroundings, not_inherited
+from entrypoint.core.generation.template import fill
+from entrypoint.core.settings import HTTPS, NGINX_SOCKET, REFUSALS, Settings
+
+HTTP2_DIRECTIVE = (1, 25, 1)
+KEEPALIVE_MIN_TIMEOUT = OBJECT_CACHE = (1, 27, 4)
+HTML_ROOT = "/usr/share/nginx/html"
+JSON_FORMAT = "certfront_access"  # of access lines in the user's configuration, see `access_lines`
+_DEFAULT_LOG = "/var/log/nginx/access.log"  # where the official image's NGINX logs to if nothing is said
+_PAIR = ("ssl_certificate", "ssl_certificate_key")
+HYBRID_GROUP = (3, 5)  # OpenSSL's version that brought it
+# Mozilla's profile; the first is safe from quantum computers.
+_CURVES = ("X25519MLKEM768", "X25519", "prime256v1", "secp384r1")
+NOFILE = 16384  # descriptors of a worker: two for each of its connections, and some for files
+_SOCKET_ADDRESS = 107  # bytes, unix(7)
+HSTS = "max-age=63072000"  # two years, as Mozilla's profiles have it: for users who include the snippet without HSTS
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the machine and its NGINX can do. ``user`` is a ``user`` directive's argument, or empty.
+
+    ``http3`` may be False as well where nobody wants to know. ``openssl`` is NGINX's version of it, empty for another
+    library. ``nofile`` is the most descriptors that a process may have, 0 for no limit. ``outputs`` are
+    NGINX's usual logs that are links to standard output or error.
+    """
+
+    nginx_version: tuple[int, int, int]
+    ipv6: bool
+    user: str
+    access_log: bool
+    nameservers: tuple[str, ...]
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    http3: bool = False
+    temp_dir: str = ""
+    openssl: tuple[int, ...] = ()
+    nofile: int = 0
+    outputs: frozenset[str] = frozenset()
+
+    def temporary(self, run_dir: object) -> str:
+        """The folder for NGINX's temporary files: ``temp_dir``, or below the run folder where that is empty."""
+        return self.temp_dir or f"{run_dir}/nginx"
+
+
+@dataclass(frozen=True)
+class Site:
+    """The built-in servers, with ``templates`` by path and ``pairs``, each of which may be ``blocked`` for a reason.
+
+    ``names`` are those of the site that are served by HTTPS.
+    """
+
+    settings: Settings
+    facts: Facts
+    templates: Mapping[str, str] = field(repr=False)
+    pairs: tuple[Pair, ...]
+    blocked: Mapping[str, str]
+    names: tuple[str, ...] = ()
+
+    def files(self, generation: int, when: str, user: Surroundings | None = None) -> dict[str, str]:
+        """Every file by its path in the generation; with ``user``, all but the root file.
+
+        What a blocked pair keeps from running is commented out, below the reason and ``when``.
+        """
+        live = any(pair.identity not in self.blocked for pair in self.pairs) or (user is not None and user.live)
+        values = _values(
+            self.settings, self.facts, self.templates, live=live, generation=generation, user=user or Surroundings()
+        )
+        values |= {"pairs": _pair_lines(self.pairs), "server_names": " ".join(self.names)}
+        servers = (*_servers_before(self.settings, user), *(("site-tls",) if self.pairs else ()))
+        site = "".join(fill(self.templates[f"templates/{name}.conf"], values) for name in servers)
+        files = {
+            "mime.types": self.templates["mime.types"],
+            "status.conf": fill(self.templates["templates/status.conf"], values),
+            "variables.conf": fill(self.templates["templates/variables.conf"], values),
+            "site.conf": self._gated("include variables.conf;\n" + site, when),
+        }
+        if not user:
+            files["nginx.conf"] = fill(self.templates["nginx.conf"], values)
+        return files | _snippets(self.templates, values)
+
+    def _gated(self, site: str, when: str) -> str:
+        """The TLS server goes as a whole where all of its pairs are blocked; where some are, only their lines go."""
+        server = parse(site).directives[-1]
+        lines = [each for each in server.block or () if each.name in _PAIR]
+        spans = zip(lines[::2], lines[1::2], self.pairs, strict=True)
+        gone = [(first, last, pair.identity) for first, last, pair in spans if pair.identity in self.blocked]
+        if len(gone) == len(self.pairs):
+            gone = [(server, server, pair) for _, _, pair in gone]
+        edits = [CommentOut(first.start, last.end, self.blocked[pair]) for first, last, pair in gone]
+        return render(site, edits, when).text
+
+
+def snippets(settings: Settings, facts: Facts, templates: Mapping[str, str]) -> dict[str, str]:
+    """The packaged snippets by path, filled: the user's own configuration may include them as well."""
+    return _snippets(templates, _values(settings, facts, templates, live=True, generation=0, user=Surroundings()))
+
+
+def _snippets(templates: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
+    return {path: fill(text, values) for path, text in templates.items() if path.startswith("snippets/")}
+
+
+def shortcomings(settings: Settings, facts: Facts) -> tuple[str, ...]:
+    """A sentence for each thing that the settings ask for and this NGINX cannot do."""
+    if not settings.http3 or facts.http3:
+        return ()
+    needed = "1.25.0 or newer, built --with-http_v3_module"
+    return (f"HTTP3=on: this NGINX cannot do it ({needed}): HTTPS runs over TCP with HTTP/2.",)
+
+
+def http_additions(settings: Settings, facts: Facts, user: Surroundings) -> str:
+    """What goes to the end of the user's ``http`` block: what it does not set itself, and our servers."""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    wanted = {f"{kind}_temp_path": f'"{facts.temporary(settings.run_dir)}/{kind}"' for kind in kinds}
+    wanted["server_names_hash_bucket_size"] = "512"
+    if facts.nginx_version >= KEEPALIVE_MIN_TIMEOUT:
+        wanted["keepalive_min_timeout"] = "5s"
+    if settings.log_format == "json" and user.http and _DEFAULT_LOG in facts.outputs:
+        wanted["access_log"] = f"{_DEFAULT_LOG} {JSON_FORMAT}"
+    lines = [f"    {name} {value};\n" for name, value in wanted.items() if name not in user.http]
+    return "".join([*lines, "    include status.conf;\n    include site.conf;\n"])
+
+
+def main_additions(settings: Settings, facts: Facts, user: Surroundings) -> str:
+    """What goes to the end of the user's root file: our process's own, and what is not set there."""
+    wanted = {"worker_shutdown_timeout": "10m", "error_log": "stderr warn"}
+    wanted |= {"user": facts.user} if facts.user else {}
+    wanted |= {"ssl_object_cache_inheritable": "on"} if facts.nginx_version >= OBJECT_CACHE else {}
+    lines = ["# Added by certfront.", "daemon off;", f'pid "{settings.run_dir}/nginx.pid";']
+    lines += [f"{name} {value};" for name, value in wanted.items() if name not in user.main]
+    lines += [f'error_log "{settings.run_dir}/{REFUSALS}" emerg;']
+    return "\n".join([*lines, *([] if "events" in user.main else ["events { }"])]) + "\n"
+
+
+def _servers_before(settings: Settings, user: Surroundings | None) -> tuple[str, ...]:
+    """The built-in servers besides the TLS one. Whoever brings servers of their own and names no site has no other."""
+    if settings.server_names:
+        return ("site-http", "site-unknown")
+    return () if user and settings.http_port in user.ports else ("site-http",)
+
+
+def _pair_lines(pairs: tuple[Pair, ...]) -> str:
+    lines = [
+        f'{name} "{file}";'
+        for pair in pairs
+        for name, file in zip(_PAIR, (pair.chain_file, pair.key_file), strict=True)
+    ]
+    passwords = dict.fromkeys(pair.password_file for pair in pairs if pair.password_file)
+    return "\n".join([*lines, *(f'ssl_password_file "{path}";' for path in passwords)])
+
+
+def _values(
+    settings: Settings, facts: Facts, templates: Mapping[str, str], *, live: bool, generation: int, user: Surroundings
+) -> dict[str, str]:
+    values = _main_values(settings, facts, generation) | _listen_values(settings, facts, user)
+    values |= _target("upstream", settings.upstream, facts) | _target("certmgr", settings.acme_challenge_target, facts)
+
+    def filled(name: str) -> str:
+        return fill(templates[f"templates/{name}.conf"], values)
+
+    challenges = settings.acme_challenge != "off" and settings.acme_challenge_target
+    values |= not_inherited(user)
+    values["log_format"] = filled(f"log-{settings.log_format}")
+    values["acme_challenge"] = filled(f"challenge-{settings.acme_challenge}") if challenges else ""
+    values["site_hsts"] = "include snippets/hsts.conf;" if settings.hsts else ""
+    values["http3"] = filled("site-http3") if values["quic_listen"] else ""
+    values["site_body"] = filled("site-proxy" if settings.upstream else "site-static")
+    if live:
+        values["http_body"] = "include snippets/https-redirect.conf;"
+    elif settings.before_tls == "serve" or not (settings.server_names or user.ports):  # the base image's job
+        values["http_body"] = values["site_body"]
+    else:
+        values["pending_page"] = _quoted(templates["pages/pending.html"])
+        values["http_body"] = filled("site-pending")
+    return values
+
+
+def _quoted(page: str) -> str:
+    """A page as one NGINX string, so that serving it needs no file that the workers would have to reach."""
+    flat = " ".join(page.split())
+    return "'" + flat.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _main_values(settings: Settings, facts: Facts, generation: int) -> dict[str, str]:
+    nameservers = " ".join(f"[{name}]" if ":" in name else name for name in facts.nameservers)
+    ipv6 = "" if facts.ipv6 else " ipv6=off"
+    new = facts.nginx_version
+    return {
+        "generation": str(generation),
+        "run_dir": str(settings.run_dir),
+        "temp_dir": facts.temporary(settings.run_dir),
+        "own_socket": _own_socket(str(settings.run_dir)),
+        "user": f"user {facts.user};" if facts.user else "",
+        "error_level": "info" if settings.log_level == "debug" else "warn",
+        "access_log": "/dev/stdout certfront" if facts.access_log else "off",
+        "resolver": f"resolver {nameservers} valid=10s{ipv6};\nresolver_timeout 5s;" if nameservers else "",
+        "keepalive_min_timeout": "keepalive_min_timeout 5s;" if new >= KEEPALIVE_MIN_TIMEOUT else "",
+        "ssl_object_cache": "ssl_object_cache_inheritable on;" if new >= OBJECT_CACHE else "",
+        "https_port": str(settings.https_port),
+        "https_public_port": str(settings.https_public_port),
+        "https_colon_port": "" if settings.https_public_port == HTTPS else f":{settings.https_public_port}",
+        "site_name": settings.site_name or "_",
+        "acme_target": settings.acme_challenge_target,
+        "hsts": settings.hsts or HSTS,
+        "curves": ":".join(_CURVES if facts.openssl >= HYBRID_GROUP else _CURVES[1:]),
+        "nofile": f"worker_rlimit_nofile {min(facts.nofile or NOFILE, NOFILE)};",
+        "html_root": HTML_ROOT,
+    }
+
+
+def _own_socket(run_dir: str) -> str:
+    """The socket in the run folder; by its name alone where its path is too long: NGINX works in that folder."""
+    path = f"{run_dir}/{NGINX_SOCKET}"
+    return path if len(path.encode(errors="surrogateescape")) <= _SOCKET_ADDRESS else NGINX_SOCKET
+
+
+def _listen_values(settings: Settings, facts: Facts, user: Surroundings) -> dict[str, str]:
+    directive = facts.nginx_version >= HTTP2_DIRECTIVE
+    tls, port = "ssl" if directive else "ssl http2", settings.https_port
+    status = settings.status_port
+
+    def first(port: int) -> str:
+        return "" if port in user.taken else " default_server"
+
+    return {
+        "http2": "http2 on;" if directive else "",
+        "http_listen": _listen(settings.http_port, first(settings.http_port), facts),
+        "status_listen": ""
+        if status in user.foreign
+        else _listen(status, first(status), facts, settings.status_address),
+        "https_listen": _listen(port, f" {tls}", facts),
+        "unknown_listen": _listen(port, f" {tls}{first(port)}", facts),
+        "quic_listen": _listen(port, " quic", facts) if _http3(settings, facts) else "",
+        "quic_unknown_listen": _listen(port, _quic(port, user), facts) if _http3(settings, facts) else "",
+    }
+
+
+def _http3(settings: Settings, facts: Facts) -> bool:
+    return settings.http3 and facts.http3
+
+
+def _quic(port: int, user: Surroundings) -> str:
+    """What may be said once for each QUIC socket, in a server that is always there.
+
+    With ``reuseport`` every worker has a socket of its own, and the kernel always gives it the same visitors' packets.
+    """
+    once = [word for word in ("reuseport", "default_server") if (port, word) not in user.quic]
+    return " ".join([" quic", *once])
+
+
+def _listen(port: int, options: str, facts: Facts, only: str = "") -> str:
+    """For one address ``only``, or for all of them."""
+    addresses = [str(port)] + ([f"[::]:{port}"] if facts.ipv6 else [])
+    if only:
+        addresses = [f"[{only}]:{port}" if ":" in only else f"{only}:{port}"]
+    return "\n".join(f"listen {address}{options};" for address in addresses)
+
+
+def _target(name: str, text: str, facts: Facts) -> dict[str, str]:
+    """What a URL to proxy to consists of.
+
+    NGINX's resolver asks name servers only, so what the hosts file says is filled in here; then TLS has to be told the
+    name apart.
+    """
+    url = urlsplit(text)
+    host = url.hostname or ""
+    address = facts.hosts.get(host)
+    authority = url.netloc
+    if address:
+        authority = (f"[{address}]" if ":" in address else address) + (f":{url.port}" if url.port else "")
+    return {
+        f"{name}_scheme": url.scheme,
+        f"{name}_netloc": url.netloc,
+        f"{name}_authority": authority,
+        f"{name}_ssl_name": f"proxy_ssl_name {host};" if address else "",
+        f"{name}_path": url.path,
+        # Without a path NGINX passes the request's URI as it came; with one, it is put in front.
+        f"{name}_uri": f"{url.path}$request_uri" if url.path else "",
+    }

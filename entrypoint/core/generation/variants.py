@@ -1,0 +1,35 @@
+"""Plans that are made from another plan where that cannot be made live as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from entrypoint.core.conf.listen import EVERYWHERE
+from entrypoint.core.generation.gate import Gates
+from entrypoint.core.generation.plan import Plan, Usable
+from entrypoint.core.model import Outcome
+
+
+def instead(plan: Plan, kept: Mapping[str, Usable | None], failed: Mapping[str, str]) -> Plan:
+    """The plan with other pairs, or with none, in place of those that ``failed``, for the reasons given."""
+    usable = {**plan.usable, **kept}
+    reasons = {identity: f"{Outcome.NOT_SERVED}: {detail}" for identity, detail in failed.items()}
+    return replace(
+        plan,
+        usable={identity: each for identity, each in usable.items() if each},
+        reasons={**plan.reasons, **reasons},
+    )
+
+
+def made_bare(plan: Plan) -> Plan:
+    """Certfront's own server alone."""
+    return replace(plan, usable={}, source=None, gates=Gates(), bare=True)
+
+
+def on_single_addresses(plan: Plan) -> bool:
+    """Whether it listens on one address where the built-in site listens on all: both cannot be open at once."""
+    ports = (plan.settings.http_port, plan.settings.https_port)
+    servers = plan.source.configuration.servers if plan.source else ()
+    sockets = (socket for server in servers for socket in server.listeners if not socket.udp)
+    return any(socket.port in ports and socket.address not in EVERYWHERE for socket in sockets)

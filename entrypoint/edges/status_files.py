@@ -1,0 +1,76 @@
+"""The files that NGINX serves on the status port. Each is replaced by one rename; a reader never sees half of one."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from entrypoint.system import reserve
+
+SLOT = 10  # seconds; templates/status.conf cuts the same slots
+
+
+class StatusFiles:
+    """``RUN_DIR/status`` as a neighbour."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir, self.folder = run_dir, run_dir / "status"
+        self._reasons: str | None = None
+
+    def prepare(self) -> None:
+        """Make the folders, readable by NGINX's workers."""
+        (self.folder / "alive").mkdir(parents=True, exist_ok=True)
+        for path in (self.folder, self.folder / "alive"):
+            path.chmod(0o755)
+
+    def status(self, report: Mapping[str, Any]) -> None:
+        """Publish ``/status.json``."""
+        self._replace("status.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+
+    def readiness(self, reasons: str) -> None:
+        """Publish ``/readyz``: ready where there is no reason why not."""
+        if reasons == self._reasons:
+            return
+        self._reasons = reasons
+        if reasons:
+            self._replace("not-ready.txt", reasons + "\n")
+            (self.folder / "ready.txt").unlink(missing_ok=True)
+        else:
+            self._replace("ready.txt", "ready\n")
+
+    def alive(self, now: float, until: float) -> None:
+        """Count as alive from ``now`` to ``until`` (UNIX times, seconds), whatever happens to this process."""
+        reserve.take(self.run_dir)
+        wanted = {str(slot) for slot in range(int(now) // SLOT, int(until) // SLOT + 1)}
+        found = {path.name for path in (self.folder / "alive").iterdir()}
+        for name in wanted - found:
+            self._replace(f"alive/{name}", "ok\n")
+        for name in found - wanted:
+            (self.folder / "alive" / name).unlink(missing_ok=True)
+
+    def read(self) -> dict[str, Any] | None:
+        """The published status, None where there is none."""
+        try:
+            found: dict[str, Any] = json.loads((self.folder / "status.json").read_text())
+        except (OSError, ValueError):
+            return None
+        return found
+
+    def _replace(self, name: str, text: str) -> None:
+        reserve.writing(self.run_dir, functools.partial(self._written, name, text))
+
+    def _written(self, name: str, text: str) -> None:
+        staging = self.folder / f".{name.replace('/', '-')}.new"
+        descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.fchmod(descriptor, 0o644)  # whatever the umask: NGINX's workers read it
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+        except OSError:
+            staging.unlink()
+            raise
+        staging.rename(self.folder / name)

@@ -1,0 +1,1 @@
+"""What Linux is asked for by all parts alike: files, memory, signals."""

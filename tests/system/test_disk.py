@@ -1,0 +1,100 @@
+"""What file systems cannot do is done in another way, or named."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from entrypoint.edges.generations import Generations
+from entrypoint.system import disk
+
+FILES = {"nginx.conf": b"events { }\n", "certs/a/chain-1.pem": b"chain", "certs/a/key-1.pem": b"key"}
+ENTRY = {"chain_file": "certs/a/chain-1.pem", "key_file": "certs/a/key-1.pem", "names": ["a.io"]}
+UNABLE = [errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM]
+
+
+def _unable(number: int) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def _generation(generations: Generations) -> Path:
+    generation = generations.stage(generations.next_number(), FILES, {"pairs": {"a": ENTRY}}, ["certs/a/key-1.pem"])
+    generations.publish(generation)
+    return generation.path
+
+
+@pytest.mark.parametrize("number", [*UNABLE, errno.EMLINK, errno.EXDEV])
+def test_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Files that did not change are copied."""
+    monkeypatch.setattr(os, "link", _unable(number))
+    generations = Generations(tmp_path)
+    generations.prepare()
+    _generation(generations)
+    path = _generation(generations)
+    assert {name: (path / name).read_bytes() for name in FILES} == FILES
+    assert (path / "certs/a/key-1.pem").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("number", UNABLE)
+def test_no_sync_of_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Folders that cannot be synced are left to the file system; files are synced all the same."""
+    fsync, synced = os.fsync, []
+
+    def files_only(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().is_dir():
+            raise OSError(number, os.strerror(number))
+        synced.append(descriptor)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", files_only)
+    generations = Generations(tmp_path)
+    generations.prepare()
+    assert (_generation(generations) / "nginx.conf").read_bytes() == FILES["nginx.conf"]
+    assert len(synced) >= len(FILES)
+    assert generations.current()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """An error is none of these."""
+    monkeypatch.setattr(os, "fsync", _unable(number))
+    with pytest.raises(OSError, match=os.strerror(number)):
+        disk.sync(tmp_path)
+
+
+@pytest.mark.parametrize("number", [*UNABLE, errno.ENOLCK])
+def test_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Without locks nothing starts, and it is said that these are missing."""
+    monkeypatch.setattr(fcntl, "flock", _unable(number))
+    with pytest.raises(disk.Unsupported, match="no locks"), disk.lock(tmp_path / "lock"):
+        pass
+
+
+@pytest.mark.parametrize("number", UNABLE)
+def test_no_symbolic_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """The same without symbolic links; where they are, nothing is left of the trial."""
+    disk.require_links(tmp_path, "probe")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(os, "symlink", _unable(number))
+    with pytest.raises(disk.Unsupported, match="no symbolic links"):
+        disk.require_links(tmp_path, "probe")
+
+
+def test_content(tmp_path: Path) -> None:
+    """A regular file alone has content; nothing is waited for, and no descriptor is left open."""
+    before = sorted(Path("/proc/self/fd").iterdir())
+    (tmp_path / "file").write_bytes(b"text")
+    os.mkfifo(tmp_path / "fifo")
+    assert disk.content(tmp_path / "file") == b"text"
+    for name in ("fifo", "nothing", "."):
+        with pytest.raises(OSError, match=r".*"):
+            disk.content(tmp_path / name)
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
