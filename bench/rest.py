@@ -6,7 +6,7 @@ import time
 
 from bench import probes
 from bench.figures import Figure
-from tests.e2e.front import Front
+from tests.support.front import Front
 
 _AFTER = 20.0  # seconds from the start, with a certificate served all but the first of them
 _WATCHED = 10.0  # seconds, the last of them

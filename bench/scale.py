@@ -17,7 +17,7 @@ from entrypoint.demo.pki import PrivateKey, encrypted_pem, new_key, plain_pem
 from entrypoint.demo.stage import fingerprint
 from entrypoint.demo.standin import Credential
 from entrypoint.edges import control
-from tests.e2e.front import PASSWORD, Front, presented
+from tests.support.front import PASSWORD, Front, presented
 
 _SERVERS = 1000
 _PATIENCE = 300  # seconds

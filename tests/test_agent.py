@@ -26,8 +26,7 @@ from entrypoint.demo.standin import Credential, StandInCertMgr
 from entrypoint.edges import nginx
 from entrypoint.edges.generations import Generations
 from entrypoint.events import Request
-from tests import pki
-from tests.faults import rig
+from tests.support import pki, rig
 
 CA = pki.root()
 KEY = pki.ec_key(61)

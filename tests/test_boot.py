@@ -9,8 +9,7 @@ from pathlib import Path
 
 from entrypoint import boot
 from entrypoint.edges.generations import Generations
-from tests import pki
-from tests.faults import rig
+from tests.support import pki, rig
 
 
 def _run(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:

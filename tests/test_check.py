@@ -17,8 +17,7 @@ from entrypoint.core.status import Record
 from entrypoint.core.x509 import vet as vetting
 from entrypoint.demo.standin import Credential, StandInCertMgr
 from entrypoint.pairs import record
-from tests import pki
-from tests.faults import rig
+from tests.support import pki, rig
 
 CA = pki.root()
 KEY = pki.ec_key(61)

@@ -16,7 +16,7 @@ from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.edges.generations import Generations
 from entrypoint.edges.supervisord import Supervisord
 from entrypoint.rollout import Rollout
-from tests.faults import rig
+from tests.support import rig
 
 
 class Lossy(Plan):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import rig
+from tests.support import rig
 
 SCRIPT = Path(__file__).parent.parent / "entrypoint" / "container.sh"
 # It tells its ignored and blocked signals (proc(5)), and lives until it is killed.

@@ -15,8 +15,7 @@ from entrypoint.core.settings import Endpoint, Settings
 from entrypoint.core.values import endpoint
 from entrypoint.edges import nginx
 from entrypoint.environment import SettingsError, from_environment
-from tests import pki
-from tests.faults import rig
+from tests.support import pki, rig
 
 DEFAULTS = Settings(
     certmgr_hosts=(),

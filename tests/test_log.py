@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import entrypoint
-from tests.faults import rig
+from tests.support import rig
 
 CODE = """
 import logging, sys

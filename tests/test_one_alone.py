@@ -20,8 +20,7 @@ from entrypoint.edges import certmgr
 from entrypoint.edges.generations import Generations
 from entrypoint.edges.supervisord import Supervisord
 from entrypoint.rollout import Rollout
-from tests import pki
-from tests.faults import rig
+from tests.support import pki, rig
 
 CA = pki.root()
 KEYS: dict[KeyType, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey] = {

@@ -26,8 +26,7 @@ from entrypoint.edges import certmgr, nginx
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.supervisord import Supervisord
 from entrypoint.rollout import Remembered, Rollout
-from tests import pki
-from tests.faults import rig
+from tests.support import pki, rig
 
 CA = pki.root()
 KEY = pki.ec_key(51)

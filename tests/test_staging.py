@@ -13,7 +13,7 @@ from entrypoint.edges import nginx, packaged
 from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.edges.generations import Generations
 from entrypoint.staging import Stager
-from tests.faults import rig
+from tests.support import rig
 
 TLS = "listen 8443 ssl; ssl_reject_handshake on;"
 

@@ -15,7 +15,7 @@ from entrypoint import terminal
 from entrypoint.core import status
 from entrypoint.core.model import CertificateInfo, KeyType, Outcome, Problem, State
 from entrypoint.core.status import Record
-from tests.faults import rig
+from tests.support import rig
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 INFO = CertificateInfo(

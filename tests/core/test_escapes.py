@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from entrypoint import log, terminal
 from entrypoint.core.shown import all_shown, shown
 from entrypoint.core.x509.certificate import describe
-from tests.pki import issue, root
+from tests.support.pki import issue, root
 
 ODD = {
     "a\x1b[2Jb": r"a\x1b[2Jb",

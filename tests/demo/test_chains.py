@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from entrypoint.core.model import KeyType
 from entrypoint.demo import pki
 from entrypoint.demo.standin import Credential, StandInCertMgr
+from tests.support.clients import fetch, raw_chain
 
-from .clients import fetch, raw_chain
 from .conftest import WWW, credential
 
 

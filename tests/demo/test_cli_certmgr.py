@@ -18,8 +18,7 @@ from cryptography import x509
 
 from entrypoint.core.model import KeyType
 from entrypoint.demo import cli_certmgr, pki
-
-from .clients import ECDSA_ONLY, RSA_ONLY, fetch, get, is_over
+from tests.support.clients import ECDSA_ONLY, RSA_ONLY, fetch, get, is_over
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """

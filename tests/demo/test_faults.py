@@ -10,8 +10,8 @@ from entrypoint.core.model import KeyType
 from entrypoint.demo import pki
 from entrypoint.demo.faults import Mode
 from entrypoint.demo.standin import Credential, StandInCertMgr
+from tests.support.clients import ECDSA_ONLY, RSA_ONLY, fetch, hello, raw_answer, raw_chain
 
-from .clients import ECDSA_ONLY, RSA_ONLY, fetch, hello, raw_answer, raw_chain
 from .conftest import WWW, credential
 
 

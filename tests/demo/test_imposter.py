@@ -18,8 +18,8 @@ from entrypoint.demo.imposter import (
     read_hello,
 )
 from entrypoint.demo.standin import Credential
+from tests.support.clients import ECDSA_ONLY, RSA_ONLY, fetch, hello, raw_chain
 
-from .clients import ECDSA_ONLY, RSA_ONLY, fetch, hello, raw_chain
 from .conftest import WWW, credential
 
 DECRYPT_ERROR = 51

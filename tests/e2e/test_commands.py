@@ -13,8 +13,7 @@ from cryptography import x509
 
 from entrypoint.demo.pki import Issued
 from entrypoint.demo.stage import NAME, fingerprint
-
-from .front import Front
+from tests.support.front import Front
 
 pytestmark = pytest.mark.xdist_group("e2e-commands")
 

@@ -14,9 +14,8 @@ import psutil
 import pytest
 
 from entrypoint.demo.stage import NAME, fingerprint
-
-from .application import Application
-from .front import PATIENCE, Front, accepts, tls
+from tests.support.application import Application
+from tests.support.front import PATIENCE, Front, accepts, tls
 
 pytestmark = pytest.mark.xdist_group("e2e-crashes")
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from entrypoint.demo.stage import fingerprint
-
-from .front import Front
-from .user import User
+from tests.support.front import Front
+from tests.support.user import User
 
 pytestmark = pytest.mark.xdist_group("e2e-damaged")
 

@@ -18,9 +18,8 @@ from entrypoint.edges import nginx, packaged
 from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.edges.generations import Generations
 from entrypoint.edges.status_files import StatusFiles
-from tests.faults import rig
-
-from .recorder import Answer, Recorder
+from tests.support import rig
+from tests.support.recorder import Answer, Recorder
 
 pytestmark = pytest.mark.xdist_group("e2e-deaf")
 

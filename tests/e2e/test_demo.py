@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from .front import PATIENCE, processes_with
+from tests.support.front import PATIENCE, processes_with
 
 pytestmark = pytest.mark.xdist_group("e2e-demo")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from .front import Front
-from .user import User
+from tests.support.front import Front
+from tests.support.user import User
 
 OWN = "server {{ listen {https} ssl; server_name own.acme.io; ssl_certificate own.crt; ssl_certificate_key {key}; }}\n"
 

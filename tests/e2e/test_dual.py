@@ -11,9 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from entrypoint.core.model import KeyType
 from entrypoint.demo.pki import Issued, cached_key, encrypted_pem
 from entrypoint.demo.stage import NAME, fingerprint
-from tests.demo.clients import ECDSA_ONLY, RSA_ONLY
-
-from .front import PASSWORD, Front
+from tests.support.clients import ECDSA_ONLY, RSA_ONLY
+from tests.support.front import PASSWORD, Front
 
 pytestmark = pytest.mark.xdist_group("e2e-dual")
 

@@ -8,9 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from entrypoint.demo.stage import fingerprint
-
-from .faults import FAULTS, Fault
-from .front import Front, accepts
+from tests.support.faults import FAULTS, Fault
+from tests.support.front import Front, accepts
 
 pytestmark = pytest.mark.xdist_group("e2e-faults-pending")
 

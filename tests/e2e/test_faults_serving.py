@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from entrypoint.demo.stage import fingerprint
-
-from .faults import CHANGES, FAULTS, Fault
-from .front import Front
+from tests.support.faults import CHANGES, FAULTS, Fault
+from tests.support.front import Front
 
 pytestmark = pytest.mark.xdist_group("e2e-faults-serving")
 

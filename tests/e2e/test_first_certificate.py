@@ -10,9 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from entrypoint.demo.stage import NAME, fingerprint
-
-from .application import Application
-from .front import PATIENCE, Front, tls
+from tests.support.application import Application
+from tests.support.front import PATIENCE, Front, tls
 
 INTERVAL = 2  # seconds
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from entrypoint.demo.pki import encrypted_pem
 from entrypoint.demo.stage import NAME
 from entrypoint.demo.standin import Credential
-
-from .front import PASSWORD
-from .user import User
+from tests.support.front import PASSWORD
+from tests.support.user import User
 
 # After examples/nginx/nginx.conf of HCL-TECH-SOFTWARE/domino-cert-manager, with paths, ports and the user of this test.
 EXAMPLE = """

@@ -9,11 +9,10 @@ from typing import NamedTuple
 import pytest
 
 from entrypoint.demo.stage import NAME
-from tests.demo.clients import client_context
-from tests.faults.rig import DEBIAN, NEW
-
-from .front import PATIENCE, Front, tls
-from .recorder import Recorder
+from tests.support.clients import client_context
+from tests.support.front import PATIENCE, Front, tls
+from tests.support.recorder import Recorder
+from tests.support.rig import DEBIAN, NEW
 
 pytestmark = pytest.mark.xdist_group("e2e-hostile")
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.faults import rig
-
-from .front import Front
-from .user import ROOT, User
+from tests.support import rig
+from tests.support.front import Front
+from tests.support.user import ROOT, User
 
 JSON = {"LOG_FORMAT": "json", "UPSTREAM": "http://127.0.0.1:9"}  # nobody listens there: NGINX's error log has it
 MAIN = "log_format main '$remote_addr - [$time_local] \"$request\" $status';"

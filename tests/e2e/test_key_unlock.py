@@ -11,8 +11,7 @@ import pytest
 
 from entrypoint.demo.pki import encrypted_pem
 from entrypoint.demo.stage import NAME, fingerprint
-
-from .front import Front, holding
+from tests.support.front import Front, holding
 
 pytestmark = [
     pytest.mark.xdist_group("e2e-unlock"),

@@ -12,8 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from entrypoint.core.model import KeyType
 from entrypoint.demo.pki import encrypted_pem, plain_pem
 from entrypoint.demo.stage import NAME, fingerprint
-
-from .front import PASSWORD, Front
+from tests.support.front import PASSWORD, Front
 
 RIGHT_LAST = b"first wrong one\n\nsecond, with spaces \n" + PASSWORD + b"\n"
 

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from entrypoint.demo.stage import NAME
-
-from .front import PATIENCE, Front, tls
-from .recorder import Answer, Recorder
+from tests.support.front import PATIENCE, Front, tls
+from tests.support.recorder import Answer, Recorder
 
 pytestmark = pytest.mark.xdist_group("e2e-large-headers")
 

@@ -11,9 +11,8 @@ from entrypoint.core.model import KeyType
 from entrypoint.demo.pki import Issued, cached_key, encrypted_pem
 from entrypoint.demo.stage import NAME, fingerprint
 from entrypoint.demo.standin import Credential
-
-from .front import PASSWORD, Front, presented
-from .user import User
+from tests.support.front import PASSWORD, Front, presented
+from tests.support.user import User
 
 SHARED = """server {{
     listen {https} ssl;

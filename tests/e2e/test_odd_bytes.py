@@ -11,9 +11,8 @@ import pytest
 
 from entrypoint.core.model import KeyType
 from entrypoint.demo.pki import cached_key, certificate_pem, encrypted_pem
-
-from .front import PASSWORD
-from .user import SERVER, User
+from tests.support.front import PASSWORD
+from tests.support.user import SERVER, User
 
 pytestmark = pytest.mark.xdist_group("e2e-odd-bytes")
 

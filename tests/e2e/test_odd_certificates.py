@@ -8,10 +8,9 @@ from entrypoint.core.model import KeyType
 from entrypoint.demo.pki import cached_key, encrypted_pem
 from entrypoint.demo.standin import Credential
 from tests.core.x509.test_odd import odd
-from tests.pki import ec_key, issue, root
-
-from .front import PASSWORD
-from .user import SERVER, User
+from tests.support.front import PASSWORD
+from tests.support.pki import ec_key, issue, root
+from tests.support.user import SERVER, User
 
 ODD, WELL = "odd.acme.io", "well.acme.io"
 CA = root("CA")

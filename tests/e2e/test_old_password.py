@@ -12,9 +12,8 @@ import pytest
 from entrypoint.core.model import KeyType
 from entrypoint.demo.pki import cached_key, encrypted_pem
 from entrypoint.demo.stage import NAME, fingerprint
-
-from .front import PASSWORD, Front
-from .user import User
+from tests.support.front import PASSWORD, Front
+from tests.support.user import User
 
 NEW = b"the password of the new key"
 

@@ -12,10 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from entrypoint.core.x509 import pem
-from tests.pki import NOW, Issued, PrivateKey, cross_sign, ec_key, issue, key_pem, root, rsa_key
-
-from .front import presented
-from .user import SERVER, User
+from tests.support.front import presented
+from tests.support.pki import NOW, Issued, PrivateKey, cross_sign, ec_key, issue, key_pem, root, rsa_key
+from tests.support.user import SERVER, User
 
 LONG_AGO, AN_HOUR_AGO = NOW - timedelta(days=9), NOW - timedelta(hours=1)
 ROOT = root("Root")

@@ -10,8 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from entrypoint.core.model import KeyType
 from entrypoint.demo.pki import Authority, encrypted_pem, plain_pem
-
-from .front import PASSWORD, Front, holding, processes_with
+from tests.support.front import PASSWORD, Front, holding, processes_with
 
 pytestmark = pytest.mark.xdist_group("e2e-secrecy")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .front import Front
-from .user import ROOT, User
+from tests.support.front import Front
+from tests.support.user import ROOT, User
 
 pytestmark = pytest.mark.xdist_group("e2e-signals")
 

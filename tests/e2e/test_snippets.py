@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from entrypoint.demo.stage import NAME, fingerprint
-from tests.demo.clients import client_context, get_named
-
-from .application import Application
-from .front import PATIENCE, tls
-from .user import User
+from tests.support.application import Application
+from tests.support.clients import client_context, get_named
+from tests.support.front import PATIENCE, tls
+from tests.support.user import User
 
 pytestmark = pytest.mark.xdist_group("e2e-snippets")
 

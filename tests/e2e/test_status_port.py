@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from entrypoint.core.model import KeyType
-
-from .user import ROOT, SERVER, User
+from tests.support.user import ROOT, SERVER, User
 
 pytestmark = pytest.mark.xdist_group("e2e-status-port")
 

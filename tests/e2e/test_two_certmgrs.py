@@ -11,8 +11,7 @@ import pytest
 from entrypoint.demo.pki import Issued
 from entrypoint.demo.stage import NAME, fingerprint
 from entrypoint.demo.standin import StandInCertMgr
-
-from .front import Front, credential
+from tests.support.front import Front, credential
 
 pytestmark = pytest.mark.xdist_group("e2e-two-certmgrs")
 

@@ -9,10 +9,9 @@ import pytest
 from entrypoint.core.model import KeyType
 from entrypoint.demo.pki import Issued, cached_key, certificate_pem, encrypted_pem
 from entrypoint.demo.stage import fingerprint
-from tests.faults import rig
-
-from .front import PASSWORD
-from .user import ROOT, User
+from tests.support import rig
+from tests.support.front import PASSWORD
+from tests.support.user import ROOT, User
 
 pytestmark = pytest.mark.xdist_group("e2e-unproved")
 

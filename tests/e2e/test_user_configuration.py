@@ -6,10 +6,9 @@ import pytest
 
 from entrypoint.core.model import KeyType
 from entrypoint.demo.pki import cached_key, certificate_pem, encrypted_pem
-from tests.demo.clients import ECDSA_ONLY, RSA_ONLY
-
-from .front import PASSWORD, presented
-from .user import ROOT, User
+from tests.support.clients import ECDSA_ONLY, RSA_ONLY
+from tests.support.front import PASSWORD, presented
+from tests.support.user import ROOT, User
 
 pytestmark = pytest.mark.xdist_group("e2e-user")
 

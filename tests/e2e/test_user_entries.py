@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from .user import SERVER, User
+from tests.support.user import SERVER, User
 
 pytestmark = pytest.mark.xdist_group("e2e-user-entries")
 

@@ -12,10 +12,9 @@ import pytest
 from entrypoint.core.model import KeyType
 from entrypoint.demo.pki import Issued, cached_key, encrypted_pem
 from entrypoint.demo.stage import fingerprint
-from tests.demo import clients
-
-from .front import PASSWORD, presented
-from .user import ROOT, SERVER, User
+from tests.support import clients
+from tests.support.front import PASSWORD, presented
+from tests.support.user import ROOT, SERVER, User
 
 pytestmark = pytest.mark.xdist_group("e2e-user-listeners")
 

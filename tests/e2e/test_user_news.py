@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from .user import ROOT, SERVER, User
+from tests.support.user import ROOT, SERVER, User
 
 pytestmark = pytest.mark.xdist_group("e2e-user-news")
 

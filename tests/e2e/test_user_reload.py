@@ -9,8 +9,7 @@ import pytest
 
 from entrypoint.core.model import KeyType
 from entrypoint.demo.pki import cached_key
-
-from .user import ROOT, User
+from tests.support.user import ROOT, User
 
 pytestmark = pytest.mark.xdist_group("e2e-user-reload")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .user import SERVER, User
+from tests.support.user import SERVER, User
 
 pytestmark = pytest.mark.xdist_group("e2e-user-warnings")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .user import User
+from tests.support.user import User
 
 pytestmark = pytest.mark.xdist_group("e2e-vanished")
 

@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 
 from entrypoint.demo.stage import NAME, fingerprint
-from tests.demo.clients import client_context
-
-from .application import Application
-from .front import PATIENCE, Front, tls
+from tests.support.application import Application
+from tests.support.clients import client_context
+from tests.support.front import PATIENCE, Front, tls
 
 pytestmark = pytest.mark.xdist_group("e2e-visitors")
 

@@ -20,7 +20,7 @@ from entrypoint.demo.faults import Mode
 from entrypoint.demo.imposter import Imposter
 from entrypoint.demo.standin import Credential, StandInCertMgr
 from entrypoint.edges import certmgr
-from tests.faults import rig
+from tests.support import rig
 
 CLOSED = rig.free_ports(1)[0]  # nobody listens there
 WWW = "www.acme.io"

@@ -12,7 +12,7 @@ import pytest
 from entrypoint.core.generation.gate import Gates, commented_out
 from entrypoint.core.model import Refused
 from entrypoint.edges.config_files import ConfigFiles
-from tests.faults import rig
+from tests.support import rig
 
 _SERVER = "server { listen 8080; server_name %s; }\n"
 

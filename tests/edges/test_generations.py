@@ -17,7 +17,7 @@ import pytest
 from entrypoint.edges.generations import KEPT, Generations
 from entrypoint.system import disk
 from entrypoint.system.disk import Locked, lock
-from tests.faults import rig
+from tests.support import rig
 
 FILES = {
     "nginx.conf": b"events { }\n",

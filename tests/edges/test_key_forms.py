@@ -14,8 +14,8 @@ from entrypoint.core.model import Key, Outcome, Problem, Refused
 from entrypoint.core.x509 import key_pem as core
 from entrypoint.edges import nginx, unlock
 from entrypoint.edges.keys import load
-from tests.faults import rig
-from tests.pki import ec_key, issue, key_pem, rsa_key
+from tests.support import rig
+from tests.support.pki import ec_key, issue, key_pem, rsa_key
 
 SECRET = b"correct horse battery"
 RSA, EC = rsa_key(1), ec_key(1)

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from entrypoint.core.model import Key, KeyType, Outcome, Problem, Refused
 from entrypoint.core.x509.pem import is_encrypted
 from entrypoint.edges.keys import load, read_passwords, warn_about_mode
-from tests.pki import PrivateKey, ec_key, issue, key_of, key_pem, root, rsa_key
+from tests.support.pki import PrivateKey, ec_key, issue, key_of, key_pem, root, rsa_key
 
 SECRET = b"correct horse battery"
 RSA, EC = rsa_key(1), ec_key(1)

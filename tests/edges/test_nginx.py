@@ -17,8 +17,7 @@ import pytest
 
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.edges import nginx
-from tests import pki
-from tests.faults import rig
+from tests.support import pki, rig
 
 PROGRAMS = [pytest.param(rig.NEW, id="new"), pytest.param(rig.DEBIAN, id="old", marks=pytest.mark.old_nginx)]
 EVENTS = "events { }\n"

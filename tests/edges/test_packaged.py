@@ -12,7 +12,7 @@ import pytest
 
 from entrypoint.core.generation.site import Facts
 from entrypoint.edges import packaged
-from tests.faults import rig
+from tests.support import rig
 
 
 def test_packaged() -> None:

@@ -9,8 +9,7 @@ import pytest
 
 from entrypoint.core.model import Refused
 from entrypoint.edges import nginx, passwords
-from tests import pki
-from tests.faults import rig
+from tests.support import pki, rig
 
 
 @pytest.mark.parametrize(

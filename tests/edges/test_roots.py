@@ -9,7 +9,7 @@ import pytest
 
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.edges import roots
-from tests import pki
+from tests.support import pki
 
 
 def test_file(tmp_path: Path) -> None:

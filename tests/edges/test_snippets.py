@@ -11,7 +11,7 @@ from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.site import snippets
 from entrypoint.edges import nginx, packaged
 from entrypoint.edges.config_files import ConfigFiles
-from tests.faults import rig
+from tests.support import rig
 
 PLACES = {
     "acme-challenge": ("server",),

@@ -13,7 +13,7 @@ import pytest
 
 from entrypoint.edges import nginx
 from entrypoint.edges.status_files import SLOT, StatusFiles
-from tests.faults import rig
+from tests.support import rig
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from entrypoint.edges.supervisord import Supervisord
-from tests.faults import rig
+from tests.support import rig
 
 RUN = """
 import pathlib, sys, time

@@ -15,7 +15,7 @@ import pytest
 from entrypoint.core.conf.vanished import Ran
 from entrypoint.core.model import Refused
 from entrypoint.edges.config_files import ConfigFiles
-from tests.faults import rig
+from tests.support import rig
 
 NAMES = {"conf.d", "sites", "alone", "many1", "many2"}
 

@@ -15,7 +15,7 @@ import pytest
 import watchfiles
 
 from entrypoint.edges import watch
-from tests.faults import rig
+from tests.support import rig
 
 
 def test_contents(tmp_path: Path) -> None:

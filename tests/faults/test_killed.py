@@ -6,8 +6,8 @@ import pytest
 
 from entrypoint.demo.stage import NAME, fingerprint
 from entrypoint.edges import nginx
-from tests.faults import rig
-from tests.faults.stages import STEPS, Front
+from tests.support import rig
+from tests.support.stages import STEPS, Front
 
 
 def _check_the_point(front: Front) -> None:

@@ -8,8 +8,8 @@ import psutil
 
 from entrypoint.demo.faults import Mode
 from entrypoint.demo.stage import fingerprint
-from tests.faults import rig
-from tests.faults.stages import Front
+from tests.support import rig
+from tests.support.stages import Front
 
 MODES = (Mode.MALFORMED_CERTIFICATE, Mode.GARBAGE, Mode.PLAIN_HTTP, Mode.CLOSE, Mode.RESET)
 BAD = {"malformed", "not-tls", "handshake-failed", "unreachable"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from entrypoint.demo.stage import NAME, fingerprint
-from tests.faults import rig
-from tests.faults.stages import Front
+from tests.support import rig
+from tests.support.stages import Front
 
 # The real NGINX, but for its tests of generations while the file `refuse` exists; each of these is counted.
 WRAPPER = """#!/bin/sh

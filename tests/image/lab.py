@@ -21,7 +21,7 @@ from entrypoint.demo import application
 from entrypoint.demo.pki import Authority, Issued, cached_key, encrypted_pem
 from entrypoint.demo.stage import NAME, fingerprint
 from entrypoint.demo.standin import Credential, StandInCertMgr
-from tests.demo import clients
+from tests.support import clients
 
 from .engine import IMAGE, Engine
 

@@ -14,7 +14,7 @@ import pytest
 
 from entrypoint.demo.pki import encrypted_pem
 from entrypoint.demo.stage import NAME, fingerprint
-from tests.demo import clients
+from tests.support import clients
 
 from .engine import ROOT, Engine
 from .lab import PASSWORD, STATUS, Lab, eventually

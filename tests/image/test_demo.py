@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from entrypoint.demo.stage import NAME
-from tests.demo import clients
+from tests.support import clients
 
 from .engine import IMAGE, Engine
 from .lab import Container

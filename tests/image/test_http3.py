@@ -8,7 +8,7 @@ from http import HTTPStatus
 import pytest
 
 from entrypoint.demo.stage import NAME, fingerprint
-from tests.demo import clients
+from tests.support import clients
 
 from . import http3
 from .lab import HTTPS, Container, Lab

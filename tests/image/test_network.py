@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from entrypoint.demo.stage import NAME, fingerprint
-from tests.demo import clients
+from tests.support import clients
 
 from .engine import IMAGE, Engine
 from .lab import HTTPS, Container, Lab

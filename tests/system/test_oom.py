@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from entrypoint.system import oom
-from tests.faults import rig
+from tests.support import rig
 
 V2, V1 = "0::{}\n", "9:name=systemd:/\n4:memory:{}\n1:cpu:/\n0::/\n"
 

@@ -11,7 +11,7 @@ from entrypoint.core.generation import access_lines
 from entrypoint.core.generation.site import JSON_FORMAT
 from entrypoint.edges import packaged
 from tests.core.generation.test_rewrite import ROOT, names, source
-from tests.faults import rig
+from tests.support import rig
 
 LINK = "/var/log/nginx/access.log"
 FORMATS = "log_format own escape=json '{}'; log_format plain '$status'; log_format both escape=json '{}';"

@@ -13,10 +13,9 @@ from entrypoint.core.generation.plan import Plan
 from entrypoint.core.nginx_log import lines, refusal, warnings
 from entrypoint.edges import packaged
 from entrypoint.edges.config_files import ConfigFiles
-from tests import pki
 from tests.core.conf.configurations import ask_nginx
 from tests.core.generation.test_rewrite import PAIR, A, copied, names, source
-from tests.faults import rig
+from tests.support import pki, rig
 
 _GOOD = "server { listen 8080; return 204; }"
 

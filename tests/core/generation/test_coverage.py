@@ -11,9 +11,8 @@ from entrypoint.core.generation import blame
 from entrypoint.core.generation.plan import Plan, Usable
 from entrypoint.core.model import Outcome
 from entrypoint.edges import packaged
-from tests import pki
 from tests.core.generation.test_rewrite import source
-from tests.faults import rig
+from tests.support import pki, rig
 
 CA = pki.root()
 IDENTITY = "/etc/nginx/a.crt /etc/nginx/a.key"

@@ -9,7 +9,7 @@ import pytest
 from entrypoint.core.conf.configuration import Configuration, read
 from entrypoint.core.conf.syntax import parse
 from entrypoint.core.generation.pairs import of_servers
-from tests.faults import rig
+from tests.support import rig
 
 PAIR = "ssl_certificate {pair}.pem; ssl_certificate_key {pair}.key;"
 SERVER = f"server {{{{ listen {{listen}}; server_name {{names}}; {PAIR} }}}}"

@@ -11,9 +11,8 @@ import pytest
 
 from entrypoint.core.generation.plan import identities
 from entrypoint.core.x509.pem import is_encrypted
-from tests import pki
 from tests.core.generation.test_rewrite import ROOT, source
-from tests.faults import rig
+from tests.support import pki, rig
 
 CA = pki.root()
 RSA = pki.issue(rig.NAME, CA, names=[rig.NAME], key=pki.rsa_key(41))

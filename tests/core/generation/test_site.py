@@ -17,8 +17,7 @@ from entrypoint.core.generation.site import Site, shortcomings
 from entrypoint.core.generation.surroundings import around
 from entrypoint.core.generation.template import fill
 from entrypoint.edges import nginx, packaged
-from tests import pki
-from tests.faults import rig
+from tests.support import pki, rig
 
 CA = pki.root()
 RSA = pki.issue("www.acme.io", CA, names=["www.acme.io", "*.acme.io"], key=pki.rsa_key(31))

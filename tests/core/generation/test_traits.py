@@ -23,9 +23,8 @@ from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.rewrite import Copier, Pair
 from entrypoint.edges import packaged
 from entrypoint.edges.config_files import ConfigFiles
-from tests import pki
 from tests.core.conf.configurations import Said, ask_nginx
-from tests.faults import rig
+from tests.support import pki, rig
 
 _FOLDER = Path(__file__).parent / "traits"
 _CA = pki.root()

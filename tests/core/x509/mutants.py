@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from tests.pki import PrivateKey
+from tests.support.pki import PrivateKey
 
 _ODD_CONTENTS = (
     *(b"", b"\0", b"\xff" * 9, b"\x80", b"\0" * 40, b"\x7f" * 300, b"00000101000000Z", b"99991231235959Z"),

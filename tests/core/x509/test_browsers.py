@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from entrypoint.core.model import Outcome, Verdict
 from entrypoint.core.x509.vet import vet
 from tests.core.x509.mutants import _signed, parse
-from tests.pki import NOW, Issued, PrivateKey, ec_key, issue, key_of, root, rsa_key
+from tests.support.pki import NOW, Issued, PrivateKey, ec_key, issue, key_of, root, rsa_key
 
 NAME = "www.acme.io"
 ROOT = root("Root")

@@ -16,7 +16,7 @@ from entrypoint.core.model import Key, Refused, Verdict
 from entrypoint.core.x509.certificate import describe, parse_all
 from entrypoint.core.x509.vet import vet
 from tests.core.x509.mutants import Mutator, parse
-from tests.pki import NOW, Issued, ec_key, issue, key_of, root, rsa_key
+from tests.support.pki import NOW, Issued, ec_key, issue, key_of, root, rsa_key
 
 PARTS, EACH = 4, 5000
 NAME = "www.acme.io"

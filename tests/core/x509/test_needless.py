@@ -9,7 +9,7 @@ import pytest
 
 from entrypoint.core.model import Outcome, Verdict
 from entrypoint.core.x509.vet import vet
-from tests.pki import NOW, Issued, cross_sign, ec_key, issue, key_of, root
+from tests.support.pki import NOW, Issued, cross_sign, ec_key, issue, key_of, root
 
 DAY = timedelta(days=1)
 KEY = ec_key(1)

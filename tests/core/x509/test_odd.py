@@ -11,7 +11,7 @@ from entrypoint.core.x509.certificate import describe
 from entrypoint.core.x509.chain import arranged
 from entrypoint.core.x509.vet import vet
 from tests.core.x509.mutants import Node, parse
-from tests.pki import NOW, Issued, ec_key, issue, key_of, root
+from tests.support.pki import NOW, Issued, ec_key, issue, key_of, root
 
 ROOT = root("Root")
 BETWEEN = issue("Issuing CA", ROOT, ca=True)

@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from entrypoint.core.model import Outcome
 from entrypoint.core.x509.certificate import offered_by_default
 from entrypoint.core.x509.own import judge
-from tests.pki import NOW, Issued, cross_sign, ec_key, issue, key_of, root, rsa_key
+from tests.support.pki import NOW, Issued, cross_sign, ec_key, issue, key_of, root, rsa_key
 
 NAME = "www.acme.io"
 LONG_AGO, AN_HOUR_AGO = NOW - timedelta(days=9), NOW - timedelta(hours=1)

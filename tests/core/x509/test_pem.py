@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrypoint.core.x509 import pem
-from tests import pki
+from tests.support import pki
 
 CHAIN = (pki.issue("leaf.acme.io", pki.root()).der, pki.root().der)
 

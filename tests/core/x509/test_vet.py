@@ -24,7 +24,7 @@ from entrypoint.core.x509 import chain as linking
 from entrypoint.core.x509.certificate import describe
 from entrypoint.core.x509.chain import order
 from entrypoint.core.x509.vet import vet
-from tests.pki import NOW, Issued, cross_sign, ec_key, issue, key_of, key_pem, root, rsa_key
+from tests.support.pki import NOW, Issued, cross_sign, ec_key, issue, key_of, key_pem, root, rsa_key
 
 DAY = timedelta(days=1)
 ROOT = root("Root", rsa_key(100))

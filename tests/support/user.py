@@ -9,8 +9,7 @@ from entrypoint.core.model import KeyType
 from entrypoint.demo.pki import Issued, cached_key, certificate_pem, encrypted_pem
 from entrypoint.demo.stage import fingerprint
 from entrypoint.demo.standin import Credential
-
-from .front import PASSWORD, Front, presented
+from tests.support.front import PASSWORD, Front, presented
 
 ROOT = """# The user's own.
 user nobody nogroup;

@@ -23,7 +23,7 @@ from entrypoint.demo.pki import Issued
 from entrypoint.demo.stage import NAME, Stage, StepFailed, fingerprint
 from entrypoint.demo.standin import Credential
 from entrypoint.edges import control
-from tests.demo import clients
+from tests.support import clients
 
 PATIENCE = 30.0  # seconds: for what comes in about one, on a machine with much else to do
 PASSWORD = b"correct horse battery staple"

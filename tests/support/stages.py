@@ -16,7 +16,7 @@ from entrypoint.core.model import KeyType
 from entrypoint.demo.stage import Stage
 from entrypoint.edges import control
 from entrypoint.edges.generations import Generations
-from tests.faults import rig
+from tests.support import rig
 
 PASSWORD = b"correct horse battery"
 

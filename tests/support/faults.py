@@ -11,8 +11,7 @@ from entrypoint.core.model import KeyType
 from entrypoint.demo.faults import Mode
 from entrypoint.demo.pki import Issued
 from entrypoint.demo.stage import NAME
-
-from .front import Front
+from tests.support.front import Front
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from entrypoint.edges import packaged
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.environment import from_environment
 from entrypoint.system.sockets import reachable
-from tests import pki
+from tests.support import pki
 
 T = TypeVar("T")
 
