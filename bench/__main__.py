@@ -66,7 +66,7 @@ def _measured(name: str, runs: int) -> Iterator[Figure]:
 
 
 def _machine() -> str:
-    version = ".".join(map(str, nginx.version(str(nginx_binary()))))
+    version = ".".join(map(str, nginx.build(str(nginx_binary())).version))
     load = os.getloadavg()[0]
     return f"Python {platform.python_version()}, NGINX {version}, {os.cpu_count()} CPUs, load {load:.2f}"
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from entrypoint import editions, machine, stored
+from entrypoint import editions, stored
 from entrypoint.alive import Alive
 from entrypoint.attempts import Attempts
 from entrypoint.check import AT_ONCE, Found, ManagedPair, look_at_all, running
@@ -28,7 +28,7 @@ from entrypoint.core.model import Outcome, Problem, Refused
 from entrypoint.core.settings import Settings
 from entrypoint.core.times import rfc3339
 from entrypoint.doubts import Doubts
-from entrypoint.edges import control, keys, nginx, packaged, watch
+from entrypoint.edges import control, host, keys, nginx, packaged, watch
 from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.status_files import StatusFiles
@@ -284,7 +284,7 @@ class Agent:
 def main(settings: Settings) -> int:
     """The agent's process, for as long as supervisord lets it live."""
     program = nginx.binary(settings.nginx_bin)
-    facts, _ = machine.facts(settings, program)
+    facts, _ = host.facts(nginx.build(program), settings.run_dir)
     for path in (*settings.key_files, settings.key_password_file):
         if warning := keys.warn_about_mode(path):
             log.warning("%s", warning)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from entrypoint import editions, folders, key_files, machine, salvage
+from entrypoint import editions, folders, key_files, salvage
 from entrypoint.core import status
 from entrypoint.core.conf.configuration import Source
 from entrypoint.core.generation import blame
@@ -27,7 +27,7 @@ from entrypoint.core.model import Outcome, Problem, Refused
 from entrypoint.core.names import covers_any
 from entrypoint.core.settings import Settings
 from entrypoint.core.times import rfc3339
-from entrypoint.edges import nginx, packaged, temporary, unlock
+from entrypoint.edges import host, nginx, packaged, unlock
 from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.status_files import StatusFiles
@@ -70,9 +70,9 @@ def _end_cleanly_until_supervised() -> None:
 
 def _first_generation(settings: Settings, program: str) -> Path:
     """The configuration that NGINX runs with: through the link, unless that is wrong and cannot be put right."""
-    facts, warnings = machine.facts(settings, program)
+    facts, warnings = host.facts(nginx.build(program), settings.run_dir)
     for folder in dict.fromkeys((facts.temporary(settings.run_dir), f"{settings.run_dir}/nginx")):
-        temporary.prepare(Path(folder))
+        host.prepare_temporary(Path(folder))
     reserve.take(settings.run_dir)
     for sentence in (*warnings, *shortcomings(settings, facts)):
         log.warning("%s", sentence)

@@ -184,14 +184,13 @@ def _plan(settings: Settings) -> tuple[Plan, int]:
     """What runs, or would if certfront started now, with the number of its generation."""
     from dataclasses import replace
 
-    from entrypoint import machine
     from entrypoint.boot import as_it_runs, stored_plan, user_source
-    from entrypoint.edges import nginx
+    from entrypoint.edges import host, nginx
     from entrypoint.edges.generations import Generations
     from entrypoint.edges.status_files import StatusFiles
 
     program = nginx.binary(settings.nginx_bin)
-    facts, _warnings = machine.facts(settings, program)
+    facts, _warnings = host.facts(nginx.build(program), settings.run_dir)
     generations = Generations(settings.state_dir)
     plan = stored_plan(settings, facts, generations, user_source(settings, facts, generations))
     plan = plan.with_details(StatusFiles(settings.run_dir).read() or {})

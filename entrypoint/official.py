@@ -18,14 +18,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from entrypoint import key_files, machine
+from entrypoint import key_files
 from entrypoint.boot import stored_plan, user_source
 from entrypoint.core.generation import blame
 from entrypoint.core.generation.plan import Plan, Usable
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.settings import Settings
 from entrypoint.core.shown import shown
-from entrypoint.edges import control, nginx
+from entrypoint.edges import control, host, nginx
 from entrypoint.edges.generations import Generations
 from entrypoint.edges.status_files import StatusFiles
 from entrypoint.edges.supervisord import Supervisord
@@ -118,7 +118,7 @@ class _Test:
             return self._asked(plan, folder, given)
 
     def _plan(self) -> Plan:
-        facts, _warnings = machine.facts(self.settings, self.program)
+        facts, _warnings = host.facts(nginx.build(self.program), self.settings.run_dir)
         source = user_source(self.settings, facts)
         plan = stored_plan(self.settings, facts, Generations(self.settings.state_dir), source)
         plan = plan.with_details(StatusFiles(self.settings.run_dir).read() or {})

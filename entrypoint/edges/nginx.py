@@ -1,4 +1,4 @@
-"""NGINX as a neighbour: its version, its test of a configuration, what it says of itself, and what it left behind."""
+"""NGINX as a neighbour: its build, its test of a configuration, what it says of itself, and what it left behind."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
-from entrypoint.core import nginx_log
+from entrypoint.core import nginx_output
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.settings import NGINX_SOCKET, REFUSALS
 from entrypoint.system import sockets
 
-_HTTP3 = "--with-http_v3_module"
 _COMM = 15  # bytes of a program's name that the kernel shows, proc(5)
 _ANSWER = 65536 + 4096  # bytes that are read of an answer
 _ANSWER_TIMEOUT = 2  # seconds
@@ -59,41 +57,12 @@ def _wheel() -> str | None:
     return str(nginx_binary())
 
 
-class Build(NamedTuple):
-    """What a binary is made of; ``openssl`` is empty where it has another library, such as LibreSSL."""
-
-    version: tuple[int, int, int]
-    http3: bool
-    openssl: tuple[int, ...]
-
-
-def build(program: str) -> Build:
-    """What ``nginx -V`` says. The OpenSSL that it runs with counts, not the one that it was built with.
-
-    HTTP/3 came with 1.25.0, as a module that a build may lack. Raises `Refused` where it says no version.
-    """
-    said = _said_of_itself(program)
-    found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", said)
-    if not found:
+def build(program: str) -> nginx_output.Build:
+    """How the binary was built. Raises `Refused` where it does not say its version."""
+    said = subprocess.run([program, "-V"], capture_output=True, text=True, check=False, timeout=30).stderr
+    if not (found := nginx_output.build(said)):
         raise Refused(Outcome.CONFIG_REJECTED, f"{program} -v did not say its version: {said.strip()!r}")
-    openssl = re.findall(r"(?:built|running) with OpenSSL (\d+)\.(\d+)\.(\d+)", said)
-    known = tuple(map(int, openssl[-1])) if openssl else ()
-    return Build((int(found[1]), int(found[2]), int(found[3])), _HTTP3 in said.split(), known)
-
-
-def version(program: str) -> tuple[int, int, int]:
-    """Its version. Raises `Refused`."""
-    return build(program).version
-
-
-def has_http3(program: str) -> bool:
-    """Whether it can do HTTP/3."""
-    return _HTTP3 in _said_of_itself(program).split()
-
-
-def _said_of_itself(program: str) -> str:
-    """What ``nginx -V`` prints: all that ``-v`` does, and more."""
-    return subprocess.run([program, "-V"], capture_output=True, text=True, check=False, timeout=30).stderr
+    return found
 
 
 def test(program: str, config: Path, run_dir: Path | None = None) -> tuple[str, ...]:  # noqa: PT028 - NGINX's test
@@ -118,13 +87,13 @@ def test(program: str, config: Path, run_dir: Path | None = None) -> tuple[str, 
     except OSError as error:  # no memory, no process
         hint = "is there memory left, and a process (the limits of the container)?"
         raise Untested(Outcome.CONFIG_REJECTED, f"nginx -t could not be started: {error.strerror}", hint) from None
-    said = nginx_log.lines(done.stderr.decode(errors="surrogateescape"))
+    said = nginx_output.lines(done.stderr.decode(errors="surrogateescape"))
     if done.returncode < 0:
         raise Untested(Outcome.CONFIG_REJECTED, f"nginx -t was ended by {signal.Signals(-done.returncode).name}")
     if done.returncode:
-        message = nginx_log.refusal(said) or f"nginx -t ended with status {done.returncode} and no message"
+        message = nginx_output.refusal(said) or f"nginx -t ended with status {done.returncode} and no message"
         raise Refused(Outcome.CONFIG_REJECTED, message, _hint(message))
-    return nginx_log.warnings(said)
+    return nginx_output.warnings(said)
 
 
 def _hint(message: str) -> str:
@@ -210,7 +179,7 @@ def refused_reload(run_dir: Path) -> str:
         output = (run_dir / REFUSALS).read_bytes()[-_ANSWER:]
     except OSError:
         return ""
-    return nginx_log.refused_reload(nginx_log.lines(output.decode(errors="replace")))
+    return nginx_output.refused_reload(nginx_output.lines(output.decode(errors="replace")))
 
 
 def accepting_workers(pid_file: Path) -> frozenset[int]:

@@ -1,21 +1,10 @@
-"""The configuration as packaged, and the facts of the machine that its rendering depends on."""
+"""The configuration as packaged."""
 
 from __future__ import annotations
 
-import contextlib
-import grp
-import os
-import pwd
-import resource
-import socket
-import stat
 from pathlib import Path
 
 import entrypoint
-from entrypoint.core.generation.access_lines import OUTPUTS
-from entrypoint.core.generation.site import Facts
-
-_WORKERS = ("nginx", "www-data", "nobody")
 
 
 def packaged() -> dict[str, str]:
@@ -24,102 +13,3 @@ def packaged() -> dict[str, str]:
     folder = next(path for path in (package / "nginx", package.parent / "nginx") if path.is_dir())
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {str(path.relative_to(folder)): path.read_text() for path in files}
-
-
-def facts(nginx_version: tuple[int, int, int], run_dir: Path, *, http3: bool = False) -> tuple[Facts, tuple[str, ...]]:
-    """What this machine can do, and a sentence for each thing that it cannot."""
-    user, warning = _worker_user(run_dir)
-    log = _can_open_stdout()
-    nolog = "standard output cannot be opened as a file (a socket?): the access log is off" if not log else ""
-    found = Facts(
-        nginx_version, _ipv6(), user, log, _nameservers(), _hosts(), http3, nofile=_nofile(), outputs=_outputs()
-    )
-    return found, tuple(sentence for sentence in (warning, nolog) if sentence)
-
-
-def _nofile() -> int:
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return 0 if limit == resource.RLIM_INFINITY else limit
-
-
-def _outputs(folder: str = "/var/log/nginx") -> frozenset[str]:
-    """NGINX's usual log files that are links to standard output or error, as in the official image."""
-    found = set()
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_symlink() and os.readlink(entry) in OUTPUTS:  # noqa: PTH115 - the link alone
-                found.add(entry.path)
-    return frozenset(found)
-
-
-def _ipv6() -> bool:
-    """Whether the kernel lets a socket listen on ``[::]``: hosts without IPv6 fail on such a line."""
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-def _worker_user(run_dir: Path) -> tuple[str, str]:
-    if os.geteuid() != 0:
-        return "", ""
-    entry = next((entry for name in _WORKERS if (entry := _account(name))), None)
-    if entry is None:
-        return "root", f"none of the users {', '.join(_WORKERS)} exists: NGINX's workers run as root"
-    closed = next((path for path in (run_dir, *run_dir.parents) if not _may_enter(path, entry)), None)
-    if closed:
-        return (
-            "root",
-            f"{closed} is closed to the user {entry.pw_name}: NGINX's workers run as root; chmod o+x opens it",
-        )
-    return f"{entry.pw_name} {grp.getgrgid(entry.pw_gid).gr_name}", ""
-
-
-def _account(name: str) -> pwd.struct_passwd | None:
-    try:
-        return pwd.getpwnam(name)
-    except KeyError:
-        return None
-
-
-def _may_enter(path: Path, entry: pwd.struct_passwd) -> bool:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return True  # we are about to make it
-    if found.st_uid == entry.pw_uid:
-        return bool(found.st_mode & stat.S_IXUSR)
-    return bool(found.st_mode & (stat.S_IXGRP if found.st_gid == entry.pw_gid else stat.S_IXOTH))
-
-
-def _can_open_stdout() -> bool:
-    try:
-        os.close(os.open("/dev/stdout", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK))
-    except OSError:
-        return False
-    return True
-
-
-def _fields(path: str) -> list[list[str]]:
-    try:
-        text = Path(path).read_text(errors="replace")
-    except OSError:
-        return []
-    return [words for line in text.splitlines() if (words := line.partition("#")[0].split())]
-
-
-def _nameservers() -> tuple[str, ...]:
-    lines = _fields("/etc/resolv.conf")
-    # NGINX does not understand scoped addresses such as fe80::1%eth0.
-    return tuple(words[1] for words in lines if words[0] == "nameserver" and len(words) > 1 and "%" not in words[1])
-
-
-def _hosts() -> dict[str, str]:
-    """Host names to addresses by /etc/hosts, IPv4 preferred, as NGINX's resolver never reads that file."""
-    found: dict[str, str] = {"localhost": "127.0.0.1"}
-    for address, *names in sorted(_fields("/etc/hosts"), key=lambda words: ":" in words[0]):
-        for name in names:
-            found.setdefault(name.lower(), address)
-    return found

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from entrypoint import folders
+from entrypoint.core.nginx_output import Build
 from entrypoint.demo.pki import certificate_pem
 from entrypoint.demo.stage import NAME, fingerprint
-from entrypoint.edges import packaged
+from entrypoint.edges import host
 from tests.support.front import Front
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to lose to another user")
@@ -143,8 +144,8 @@ def _looks(folder: Path) -> list[tuple[object, ...]]:
 
 def _attacker() -> tuple[int, int]:
     """The user that NGINX's workers run as."""
-    name = packaged.facts((1, 31, 3), Path("/run"))[0].user.split()[0]
-    entry = packaged._account(name)
+    name = host.facts(Build((1, 31, 3)), Path("/run"))[0].user.split()[0]
+    entry = host._account(name)
     assert entry
     assert entry.pw_uid
     return entry.pw_uid, entry.pw_gid

@@ -83,7 +83,7 @@ def _running(program: str, folder: Path, http: str, target: str) -> Iterator[tup
     variables = dict(zip(names, map(str, ports), strict=True)) | {"NGINX_CONF": str(folder / "user.conf")}
     chosen = rig.settings(folder, ACME_CHALLENGE="proxy", ACME_CHALLENGE_TARGET=target, **variables)
     chosen.nginx_conf.write_text(f"events {{ }}\nhttp {{\n    access_log off;\n    {http}\n}}\n")
-    known = rig.facts(nginx.version(program))
+    known = rig.facts(nginx.build(program).version)
     plan = rig.plan(chosen, known=known)
     own = snippets(chosen, known, packaged.packaged())
     plan = replace(plan, source=ConfigFiles(chosen, own).read())

@@ -32,19 +32,22 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.old_nginx
 def test_old_version() -> None:
     """Debian's binary says its version."""
-    assert nginx.version(rig.DEBIAN) < (1, 25, 1)
+    assert nginx.build(rig.DEBIAN).version < (1, 25, 1)
 
 
-def test_version() -> None:
-    """The version is three numbers."""
-    assert nginx.version(rig.NEW) >= (1, 27, 4)
+def test_build() -> None:
+    """The version is three numbers; the wheel's NGINX has an OpenSSL of these days, and is built without HTTP/3."""
+    found = nginx.build(rig.NEW)
+    assert found.version >= (1, 27, 4)
+    assert found.openssl >= (3,)
+    assert not found.http3
 
 
 @pytest.mark.parametrize("program", ["/bin/true", "/bin/echo"])
 def test_no_version(program: str) -> None:
     """Another program in NGINX's place is refused by name."""
     with pytest.raises(Refused, match=f"{program} -v did not say its version"):
-        nginx.version(program)
+        nginx.build(program)
 
 
 def test_binary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +173,7 @@ def test_its_own_socket(program: str, length: int, tmp_path: Path) -> None:
             CERTFRONT_RUN_DIR=str(tmp_path / ("r" * missing)),
             **dict(zip(("HTTP_PORT", "HTTPS_PORT", "STATUS_PORT"), map(str, rig.free_ports(3)), strict=True)),
         ),
-        known=rig.facts(nginx.version(program)),
+        known=rig.facts(nginx.build(program).version),
     )
     run_dir = wanted.settings.run_dir
     rig.run_folders(run_dir)
@@ -320,34 +323,3 @@ def test_odd_pid_files(tmp_path: Path, content: bytes | None) -> None:
     began = time.monotonic()
     nginx.end_leftovers(path, "nginx")
     assert time.monotonic() - began < 30
-
-
-@pytest.mark.parametrize(("said", "can"), [("--with-http_v3_module --with-x", True), ("--with-http_v2_module", False)])
-def test_http3(said: str, can: bool, tmp_path: Path) -> None:
-    """HTTP/3 is there where the build says so; the wheel's NGINX is built without it."""
-    program = tmp_path / "nginx"
-    program.write_text(f"#!/bin/sh\necho 'configure arguments: --prefix=/x {said}' >&2\n")
-    program.chmod(0o755)
-    assert nginx.has_http3(str(program)) is can
-    assert not nginx.has_http3(rig.NEW)
-
-
-@pytest.mark.parametrize(
-    ("said", "openssl"),
-    [
-        ("built with OpenSSL 3.5.1 1 Jul 2025", (3, 5, 1)),
-        ("built with OpenSSL 3.0.22 25 Aug 2026 (running with OpenSSL 3.5.4 30 Sep 2025)", (3, 5, 4)),
-        ("built with OpenSSL 3.5.1 (running with OpenSSL 3.0.19 27 Jan 2026)", (3, 0, 19)),
-        ("built with OpenSSL 1.1.1w  11 Sep 2023", (1, 1, 1)),
-        ("built with LibreSSL 4.1.0", ()),
-        ("built with BoringSSL", ()),
-        ("", ()),
-    ],
-)
-def test_openssl(said: str, openssl: tuple[int, ...], tmp_path: Path) -> None:
-    """The version of OpenSSL that it runs with, none for another library."""
-    program = tmp_path / "nginx"
-    program.write_text(f"#!/bin/sh\necho 'nginx version: nginx/1.30.1\n{said}' >&2\n")
-    program.chmod(0o755)
-    assert nginx.build(str(program)) == ((1, 30, 1), False, openssl)
-    assert nginx.build(rig.NEW).openssl >= (3,)

@@ -59,7 +59,7 @@ def _plan(folder: Path, program: str, used: Iterable[tuple[str, str]], **variabl
     root.parent.mkdir()
     root.write_text(ROOT.format(**lines))
     chosen = rig.settings(folder, SERVER_NAME=None, NGINX_CONF=str(root), **variables)
-    known, templates = rig.facts(nginx.version(program)), packaged.packaged()
+    known, templates = rig.facts(nginx.build(program).version), packaged.packaged()
     user = ConfigFiles(chosen, snippets(chosen, known, templates)).read()
     assert user
     assert not user.configuration.faults

@@ -10,7 +10,7 @@ import pytest
 from entrypoint.core.generation.blame import narrowed, remarks
 from entrypoint.core.generation.gate import Gates, blocked_servers
 from entrypoint.core.generation.plan import Plan
-from entrypoint.core.nginx_log import lines, refusal, warnings
+from entrypoint.core.nginx_output import lines, refusal, warnings
 from entrypoint.edges import packaged
 from entrypoint.edges.config_files import ConfigFiles
 from tests.core.conf.configurations import ask_nginx

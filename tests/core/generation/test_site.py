@@ -80,7 +80,7 @@ def _variant(name: str, folder: Path, version: tuple[int, int, int]) -> Plan:
 
 
 def _test(program: str, name: str, folder: Path) -> None:
-    wanted = _variant(name, folder, nginx.version(program))
+    wanted = _variant(name, folder, nginx.build(program).version)
     rig.run_folders(wanted.settings.run_dir)
     nginx.test(program, rig.write(folder / "generation", wanted.files(1)))
 

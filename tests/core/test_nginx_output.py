@@ -1,10 +1,10 @@
-"""NGINX's messages: what of them is a refusal, and what a warning."""
+"""NGINX's output: how it was built, and what of its messages is a refusal, and what a warning."""
 
 from __future__ import annotations
 
 import pytest
 
-from entrypoint.core.nginx_log import Line, lines, refusal, refused_reload, warnings
+from entrypoint.core.nginx_output import Build, Line, build, lines, refusal, refused_reload, warnings
 
 _STAMP = "2026/03/01 12:00:00"
 _WARN = f"{_STAMP} [warn] 7#7: duplicate MIME type in /a:1\n"
@@ -54,3 +54,23 @@ _BIND = f"{_STAMP} [emerg] 7#7: bind() to 0.0.0.0:443 failed (98: in use)\n"
 def test_a_refused_reload(output: str, refused: str) -> None:
     """A port is tried several times, everything else is final; what workers say is no refusal."""
     assert refused_reload(lines(output)) == refused
+
+
+@pytest.mark.parametrize(
+    ("said", "http3", "openssl"),
+    [
+        ("built with OpenSSL 3.5.1 1 Jul 2025", False, (3, 5, 1)),
+        ("built with OpenSSL 3.0.22 25 Aug 2026 (running with OpenSSL 3.5.4 30 Sep 2025)", False, (3, 5, 4)),
+        ("built with OpenSSL 3.5.1 (running with OpenSSL 3.0.19 27 Jan 2026)", False, (3, 0, 19)),
+        ("built with OpenSSL 1.1.1w  11 Sep 2023", False, (1, 1, 1)),
+        ("built with LibreSSL 4.1.0", False, ()),
+        ("built with BoringSSL", False, ()),
+        ("configure arguments: --prefix=/x --with-http_v3_module --with-x", True, ()),
+        ("configure arguments: --prefix=/x --with-http_v2_module", False, ()),
+        ("", False, ()),
+    ],
+)
+def test_how_it_was_built(said: str, http3: bool, openssl: tuple[int, ...]) -> None:
+    """HTTP/3 where the build has its module, and the version of OpenSSL that it runs with, none for another library."""
+    assert build(f"nginx version: nginx/1.30.1\n{said}") == Build((1, 30, 1), http3, openssl)
+    assert build(said) is None

@@ -1,15 +1,38 @@
-"""What NGINX writes to standard error: lines with a level, of which only the worst say why it refuses to run."""
+"""What NGINX prints: how it was built, and lines with a level, of which only the worst say why it refuses to run."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 _HEAD = re.compile(r"(?:nginx: |[\d/]+ [\d:]+ )(?:\[(?P<level>\w+)\] )?(?:\d+#\d+: )?(?:\*\d+ )?")
 _REFUSING = ("emerg", "alert", "crit", "error")  # the worst first
 _WARNING = ("warn", "error", "crit", "alert", "emerg")
 _BIND, _GIVEN_UP = re.compile(r"bind\(\) to .* failed"), "still could not bind()"
 _VERDICT = "configuration file "
+
+
+class Build(NamedTuple):
+    """How a binary was built; ``openssl`` is empty where it has another library, such as LibreSSL."""
+
+    version: tuple[int, int, int]
+    http3: bool = False
+    openssl: tuple[int, ...] = ()
+
+
+def build(output: str) -> Build | None:
+    """What ``nginx -V`` prints, None where it names no version.
+
+    HTTP/3 came with 1.25.0, as a module that a build may lack. The OpenSSL that NGINX runs with counts, not the one
+    that it was built with.
+    """
+    found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", output)
+    if not found:
+        return None
+    openssl = re.findall(r"(?:built|running) with OpenSSL (\d+)\.(\d+)\.(\d+)", output)
+    known = tuple(map(int, openssl[-1])) if openssl else ()
+    return Build((int(found[1]), int(found[2]), int(found[3])), "--with-http_v3_module" in output.split(), known)
 
 
 @dataclass(frozen=True, slots=True)
