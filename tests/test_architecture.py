@@ -7,6 +7,7 @@ shown to fail on a made-up module.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -257,6 +258,17 @@ def test_package(rule: Rule) -> None:
     assert MODULES
     faults = [fault for module, path in MODULES.items() for fault in rule(module, path.read_text("utf-8"))]
     assert not faults, "\n".join(faults)
+
+
+def test_document_names_every_module() -> None:
+    """The table of modules in docs/architecture.md has a row for each module, and for nothing else."""
+    text = (ROOT.parent / "docs" / "architecture.md").read_text("utf-8")
+    table = text.partition("\n## Every module\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (?:\*\*)?`([\w/]+)`", table, re.MULTILINE)
+    modules = {module.replace(".", "/").removeprefix(f"{PACKAGE}/") for module in MODULES}
+    assert len(rows) == len(set(rows)), "a module with two rows"
+    assert modules - set(rows) == set(), "docs/architecture.md, Every module: add a row for each of these"
+    assert set(rows) - modules == set(), "docs/architecture.md, Every module: remove the rows of these"
 
 
 BAD: list[tuple[Rule, str, str]] = [
