@@ -17,6 +17,7 @@ from entrypoint.edges.generations import Generations
 from entrypoint.edges.supervisord import Supervisord
 from entrypoint.rollout import Rollout
 from tests.support import rig
+from tests.support.waiting import until
 
 
 class Lossy(Plan):
@@ -82,8 +83,8 @@ def test_dropped(site: Site, which: str) -> None:
     with pytest.raises(Refused, match=rf"nginx.conf:\d: connections to 127.0.0.1 port {port} are refused") as caught:
         site.apply(lost)
     assert caught.value.problem.outcome is Outcome.NOT_SERVED
-    rig.wait_for("what ran before", lambda: nginx.generation(site.settings.run_dir) == 1)
-    rig.wait_for("its socket", lambda: nginx.port_taken(port))
+    until(lambda: nginx.generation(site.settings.run_dir) == 1, "what ran before")
+    until(lambda: nginx.port_taken(port), "its socket")
 
 
 @pytest.mark.parametrize("how", ["removed", "moved", "gated"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import rig
+from tests.support.waiting import until
 
 SCRIPT = Path(__file__).parent.parent / "entrypoint" / "container.sh"
 # It tells its ignored and blocked signals (proc(5)), and lives until it is killed.
@@ -45,7 +45,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         # A shell that runs the tests in its background ignores INT and QUIT, and passes that on; an engine does not.
         command = ["env", "--default-signal", "/bin/sh", str(SCRIPT), "run"]
         started.append(subprocess.Popen(command, env=environment, start_new_session=True))
-        rig.wait_for("its first file", (tmp_path / "preparing").exists)
+        until((tmp_path / "preparing").exists, "its first file")
         return started[-1]
 
     yield begin
@@ -61,7 +61,7 @@ def test_signals_while_it_prepares(tmp_path: Path, start: Start) -> None:
     for number in OTHERS:
         process.send_signal(number)
     (tmp_path / "go").touch()
-    rig.wait_for("certfront's turn", (tmp_path / "signals").exists)
+    until((tmp_path / "signals").exists, "certfront's turn")
     assert process.poll() is None
 
 
@@ -79,7 +79,7 @@ def test_what_certfront_inherits(tmp_path: Path, start: Start) -> None:
     """While Python starts a stop waits, and nothing else can end it."""
     (tmp_path / "go").touch()
     start()
-    rig.wait_for("certfront's turn", (tmp_path / "signals").exists)
+    until((tmp_path / "signals").exists, "certfront's turn")
     masks = {line.split()[0]: int(line.split()[1], 16) for line in (tmp_path / "signals").read_text().splitlines()}
     assert {number for number in STOPS if masks["SigBlk:"] >> (number - 1) & 1} == STOPS
     assert {number for number in OTHERS if masks["SigIgn:"] >> (number - 1) & 1} == OTHERS

@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.waiting import until
 
 SCRIPT = Path(__file__).parent.parent / "entrypoint" / "container.sh"
 CERTFRONT = f"""#!/bin/sh
@@ -109,10 +110,7 @@ def test_what_a_hook_leaves_behind(tmp_path: Path, start: Start, name: str) -> N
     assert start("json", **{name: DAEMON}).wait(30) == 0
     assert _entries(tmp_path / "log", name.replace("_", ".")) == ["up"]
     (tmp_path / "go").touch()
-    deadline = time.monotonic() + 30
-    while (found := _entries(tmp_path / "log", name.replace("_", "."))) != ["up", "later"]:
-        assert time.monotonic() < deadline, found
-        time.sleep(0.05)
+    until(lambda: _entries(tmp_path / "log", name.replace("_", ".")) == ["up", "later"], "what it writes later")
 
 
 def test_much_output(tmp_path: Path, start: Start) -> None:

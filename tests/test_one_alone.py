@@ -21,6 +21,7 @@ from entrypoint.edges.generations import Generations
 from entrypoint.edges.supervisord import Supervisord
 from entrypoint.rollout import Rollout
 from tests.support import pki, rig
+from tests.support.waiting import until
 
 CA = pki.root()
 KEYS: dict[KeyType, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey] = {
@@ -101,10 +102,10 @@ def test_one_fails(
     other = next(kind for kind in KEYS if kind is not swapped.kind)
     assert [kinds[identity] for identity in applied.failed] == [swapped.kind]
     assert str(WRONG[swapped.kind].about["fingerprint_sha256"]) in next(iter(applied.failed.values()))
-    rig.wait_for("the other one", lambda: front.served(other) == _der(NEW[other]))
+    until(lambda: front.served(other) == _der(NEW[other]), "the other one")
     expected = _der(before[swapped.kind]) if before else b""
     if before:
-        rig.wait_for("the old one", lambda: front.served(swapped.kind) == expected)
+        until(lambda: front.served(swapped.kind) == expected, "the old one")
     assert expected or applied.plan.reasons[next(iter(applied.failed))].startswith("not-served: ")
     assert {identity for identity, _ in front.rollout.prover.shown.proved} == set(applied.plan.usable)
     current, verified = front.generations.current(), front.generations.verified()
@@ -131,4 +132,4 @@ def test_what_was_proved_has_vanished(
     with pytest.raises(Refused) as caught:
         asyncio.run(front.rollout.apply(replace(elsewhere, templates=texts), (), "test"))
     assert caught.value.problem.outcome is Outcome.NOT_SERVED
-    rig.wait_for("the old ones", lambda: all(front.served(kind) == _der(OLD[kind]) for kind in KEYS))
+    until(lambda: all(front.served(kind) == _der(OLD[kind]) for kind in KEYS), "the old ones")

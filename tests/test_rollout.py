@@ -27,6 +27,7 @@ from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.supervisord import Supervisord
 from entrypoint.rollout import Remembered, Rollout
 from tests.support import pki, rig
+from tests.support.waiting import until
 
 CA = pki.root()
 KEY = pki.ec_key(51)
@@ -68,8 +69,8 @@ class Site:
 
     def settled(self, number: int, issued: pki.Issued) -> bool:
         """Wait until all agree: an old worker may still take a connection for a moment after the switch."""
-        rig.wait_for(f"generation {number}", lambda: self.numbers() == (number,) * 3)
-        rig.wait_for("its certificate", lambda: self.served() == _fingerprint(issued))
+        until(lambda: self.numbers() == (number,) * 3, f"generation {number}")
+        until(lambda: self.served() == _fingerprint(issued), "its certificate")
         return True
 
     def refused(self) -> dict[int, str]:

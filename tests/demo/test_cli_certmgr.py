@@ -19,6 +19,7 @@ from cryptography import x509
 from entrypoint.core.model import KeyType
 from entrypoint.demo import cli_certmgr, pki
 from tests.support.clients import ECDSA_ONLY, RSA_ONLY, fetch, get, is_over
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -77,11 +78,14 @@ def leaf(chain: list[bytes]) -> x509.Certificate:
 
 def fetch_until(address: tuple[str, int], ciphers: str, other_than: x509.Certificate) -> x509.Certificate:
     """Asks again and again until another certificate comes back."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if (found := leaf(fetch(address, NAME, ciphers))) != other_than:
-            return found
-    raise AssertionError("it stayed the same certificate")
+
+    def other() -> x509.Certificate | None:
+        found = leaf(fetch(address, NAME, ciphers))
+        return None if found == other_than else found
+
+    found = until(other, "another certificate", 10)
+    assert found
+    return found
 
 
 def test_life(tmp_path: Path) -> None:

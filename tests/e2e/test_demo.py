@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.front import PATIENCE, processes_with
+from tests.support.front import processes_with
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("e2e-demo")
 

@@ -11,7 +11,8 @@ import pytest
 
 from entrypoint.demo.stage import NAME, fingerprint
 from tests.support.application import Application
-from tests.support.front import PATIENCE, Front, tls
+from tests.support.front import Front, tls
+from tests.support.waiting import PATIENCE
 
 INTERVAL = 2  # seconds
 

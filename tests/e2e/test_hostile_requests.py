@@ -10,9 +10,10 @@ import pytest
 
 from entrypoint.demo.stage import NAME
 from tests.support.clients import client_context
-from tests.support.front import PATIENCE, Front, tls
+from tests.support.front import Front, tls
 from tests.support.recorder import Recorder
 from tests.support.rig import DEBIAN, NEW
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("e2e-hostile")
 

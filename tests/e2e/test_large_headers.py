@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from entrypoint.demo.stage import NAME
-from tests.support.front import PATIENCE, Front, tls
+from tests.support.front import Front, tls
 from tests.support.recorder import Answer, Recorder
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("e2e-large-headers")
 

@@ -11,8 +11,9 @@ import pytest
 from entrypoint.demo.stage import NAME, fingerprint
 from tests.support.application import Application
 from tests.support.clients import client_context, get_named
-from tests.support.front import PATIENCE, tls
+from tests.support.front import tls
 from tests.support.user import User
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("e2e-snippets")
 

@@ -16,7 +16,8 @@ import pytest
 from entrypoint.demo.stage import NAME, fingerprint
 from tests.support.application import Application
 from tests.support.clients import client_context
-from tests.support.front import PATIENCE, Front, tls
+from tests.support.front import Front, tls
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("e2e-visitors")
 

@@ -21,6 +21,7 @@ from entrypoint.demo.imposter import Imposter
 from entrypoint.demo.standin import Credential, StandInCertMgr
 from entrypoint.edges import certmgr
 from tests.support import rig
+from tests.support.waiting import until
 
 CLOSED = rig.free_ports(1)[0]  # nobody listens there
 WWW = "www.acme.io"
@@ -53,7 +54,7 @@ def _nothing_left_open() -> Iterator[None]:
     before = rig.descriptors()
     yield
     gc.collect()
-    rig.wait_for("all descriptors closed", lambda: rig.descriptors() <= before)
+    until(lambda: rig.descriptors() <= before, "all descriptors closed")
 
 
 def _fetch(

@@ -18,6 +18,7 @@ from entrypoint.edges.generations import KEPT, Generations
 from entrypoint.system import disk
 from entrypoint.system.disk import Locked, lock
 from tests.support import rig
+from tests.support.waiting import until
 
 FILES = {
     "nginx.conf": b"events { }\n",
@@ -498,7 +499,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
             assert writer.stdout
             assert writer.stdout.readline() == b"ready\n"
             begin = max(int(name.name) for name in [Path("0"), *(tmp_path / "generations").glob("[0-9]*")])
-            rig.wait_for("a few generations", lambda at=begin: (tmp_path / "generations" / str(at + 3)).exists())  # type: ignore[misc]
+            until(lambda at=begin: (tmp_path / "generations" / str(at + 3)).exists(), "a few generations")  # type: ignore[misc]
             time.sleep(moment * 0.0007)  # not to wait for anything: to hit other moments
             writer.send_signal(signal.SIGKILL)
             writer.wait()

@@ -18,6 +18,7 @@ import pytest
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.edges import nginx
 from tests.support import pki, rig
+from tests.support.waiting import until
 
 PROGRAMS = [pytest.param(rig.NEW, id="new"), pytest.param(rig.DEBIAN, id="old", marks=pytest.mark.old_nginx)]
 EVENTS = "events { }\n"
@@ -187,7 +188,7 @@ def test_its_own_socket(program: str, length: int, tmp_path: Path) -> None:
             (config.parent / "status.conf").read_text().replace('return 200 "7', 'return 200 "8')
         )
         master.send_signal(signal.SIGHUP)
-        rig.wait_for("the reload", lambda: nginx.generation(run_dir) == 8)
+        until(lambda: nginx.generation(run_dir) == 8, "the reload")
 
 
 @pytest.mark.parametrize("there", ["no folder", "no socket", "a dead one's", "a file"])
@@ -293,7 +294,7 @@ def test_leftovers(site: tuple[int, subprocess.Popen[bytes]], tmp_path: Path) ->
     nginx.end_leftovers(pid_file, "nginx")
     assert not (pid_file.parent / "nginx.sock").exists()
     psutil.wait_procs(workers, timeout=30)
-    rig.wait_for("the port is free", lambda: not rig.accepts(port))
+    until(lambda: not rig.accepts(port), "the port is free")
     assert not pid_file.exists()
     nginx.end_leftovers(pid_file, "nginx")  # nothing left to do
 

@@ -14,6 +14,7 @@ import pytest
 from entrypoint.edges import nginx
 from entrypoint.edges.status_files import SLOT, StatusFiles
 from tests.support import rig
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_health_of_a_dead_agent(files: StatusFiles, run_dir: Path) -> None:
     """A mark that lasts for a moment runs out by itself."""
     now = time.time()
     files.alive(now, now)
-    rig.wait_for("503", lambda: nginx.ask(run_dir, "/healthz")[0] == 503, seconds=3 * SLOT)
+    until(lambda: nginx.ask(run_dir, "/healthz")[0] == 503, "503", seconds=3 * SLOT)
 
 
 @pytest.mark.parametrize("until", [0, 5, 95, 3600])

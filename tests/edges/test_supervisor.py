@@ -15,6 +15,7 @@ import pytest
 
 from entrypoint.edges.supervisord import Supervisord
 from tests.support import rig
+from tests.support.waiting import until
 
 RUN = """
 import pathlib, sys, time
@@ -89,8 +90,8 @@ class Running:
     def up(self) -> subprocess.Popen[bytes]:
         """Start, and wait until both children are there."""
         process = self.start()
-        rig.wait_for("NGINX answers", lambda: rig.accepts(self.port) or self.ended())
-        rig.wait_for("the agent is ready", lambda: "ready" in self.notes() or self.ended())
+        until(lambda: rig.accepts(self.port) or self.ended(), "NGINX answers")
+        until(lambda: "ready" in self.notes() or self.ended(), "the agent is ready")
         assert process.poll() is None, self.text("err")
         return process
 
@@ -174,7 +175,7 @@ def test_hup_is_the_agents(running: Running) -> None:
     before = {master, *master.children()}
     for count in (1, 2, 3):
         process.send_signal(signal.SIGHUP)
-        rig.wait_for("the agent's HUP", lambda count=count: running.notes().count("HUP") == count)  # type: ignore[misc]
+        until(lambda count=count: running.notes().count("HUP") == count, "the agent's HUP")  # type: ignore[misc]
     assert {running.master(), *running.master().children()} == before
     assert "reconfiguring" not in running.text("err")
     assert process.poll() is None
@@ -196,7 +197,7 @@ def test_stop_before_the_children_run(running: Running) -> None:
     """A stop that comes between a child's fork and its exec is not lost: NGINX would wait for a day."""
     (running.folder / "slow").touch()
     process = psutil.Process(running.start().pid)
-    rig.wait_for("both children", lambda: len(process.children()) == 2)
+    until(lambda: len(process.children()) == 2, "both children")
     process.send_signal(signal.SIGTERM)
     assert process.wait(4) == 0  # an agent that heard nothing is killed after five
     assert running.notes() == []
@@ -210,7 +211,7 @@ def test_agent_crashes(running: Running) -> None:
     for _ in range(2):
         pid = running.agent()
         psutil.Process(pid).kill()
-        rig.wait_for("another agent", lambda pid=pid: running.agent() != pid)  # type: ignore[misc]
+        until(lambda pid=pid: running.agent() != pid, "another agent")  # type: ignore[misc]
     assert {running.master(), *running.master().children()} == before
     assert process.poll() is None
 
@@ -219,11 +220,11 @@ def test_agent_that_never_starts(running: Running) -> None:
     """An agent that ends at once is tried again and again, and NGINX serves meanwhile."""
     (running.folder / "crash").touch()
     process = running.start()
-    rig.wait_for("four tries", lambda: len(running.notes()) >= 4, seconds=60)
+    until(lambda: len(running.notes()) >= 4, "four tries", seconds=60)
     assert rig.accepts(running.port)
     assert process.poll() is None
     (running.folder / "crash").unlink()
-    rig.wait_for("a good one", lambda: "ready" in running.notes(), seconds=60)
+    until(lambda: "ready" in running.notes(), "a good one", seconds=60)
 
 
 def test_nginx_killed(running: Running) -> None:
@@ -235,7 +236,7 @@ def test_nginx_killed(running: Running) -> None:
     master.kill()
     psutil.wait_procs(orphans, timeout=30)
     assert _gone(set(orphans))
-    rig.wait_for("another NGINX", lambda: _answers(running) and running.master() != master)
+    until(lambda: _answers(running) and running.master() != master, "another NGINX")
     assert len(running.master().children()) == 2
     assert running.agent() == agent
 
@@ -260,8 +261,8 @@ def test_killed(running: Running) -> None:
     processes = running.everything()
     process.kill()
     process.wait()
-    rig.wait_for("all are gone", lambda: _gone(processes))
-    rig.wait_for("the port is free", lambda: not rig.accepts(running.port))
+    until(lambda: _gone(processes), "all are gone")
+    until(lambda: not rig.accepts(running.port), "the port is free")
 
 
 def test_output(running: Running) -> None:
@@ -288,7 +289,7 @@ def test_rpc(running: Running) -> None:
     before = running.master().children()
     running.config.write_text(running.config.read_text().replace("served", "anew"))
     Supervisord(running.folder).reload_nginx()
-    rig.wait_for("new workers", lambda: not set(before) & set(running.master().children()))
+    until(lambda: not set(before) & set(running.master().children()), "new workers")
     assert "HUP" not in running.notes()
     assert (running.folder / "supervisor.sock").stat().st_mode & 0o777 == 0o600
 
@@ -311,7 +312,7 @@ def test_signals_in_a_row(running: Running) -> None:
     for _ in range(20):
         process.send_signal(signal.SIGHUP)
         time.sleep(0.001)  # signals of one kind that are pending together are one
-    rig.wait_for("a HUP", lambda: "HUP" in running.notes())
+    until(lambda: "HUP" in running.notes(), "a HUP")
     process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
@@ -336,14 +337,14 @@ def test_killed_for_memory(running: Running, tmp_path: Path, name: str, said: st
         process = running.up()
         victim = running.agent() if name == "agent" else running.master().children()[0].pid
         Path(f"/proc/{victim}/oom_score_adj").write_text("1000")
-        rig.wait_for("its end", lambda: _eats(group, victim))
-        rig.wait_for("the reason in the log", lambda: said in running.text("err"))
+        until(lambda: _eats(group, victim), "its end")
+        until(lambda: said in running.text("err"), "the reason in the log")
         assert "the memory limit of 256 MiB" in running.text("err")
         assert process.poll() is None
-        rig.wait_for("an answer", lambda: rig.accepts(running.port))
+        until(lambda: rig.accepts(running.port), "an answer")
     finally:
         running.stop()
-        rig.wait_for("an empty group", lambda: _removed(group))
+        until(lambda: _removed(group), "an empty group")
 
 
 @pytest.mark.parametrize("limit", ["nofile=40", "nofile=256", "nofile=1023", "nofile=100:256", "nproc=150"])

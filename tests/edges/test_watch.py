@@ -15,7 +15,7 @@ import pytest
 import watchfiles
 
 from entrypoint.edges import watch
-from tests.support import rig
+from tests.support.waiting import until
 
 
 def test_contents(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def _until_told(folder: Path, told: threading.Event) -> None:
         (folder / "other").touch()
         return told.wait(0.6)
 
-    rig.wait_for("the watch has begun", touched)
+    until(touched, "the watch has begun")
     while told.wait(1):  # the last touches may come late
         told.clear()
 
@@ -185,7 +185,7 @@ def test_a_watch_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     monkeypatch.setattr(watch, "_FIRST_PAUSE", 0.01)
     told: list[int] = []
     watching = watch.Watch(watch.spots([tmp_path]), lambda: told.append(1))
-    rig.wait_for("all failures", lambda: len(told) == 3)
+    until(lambda: len(told) == 3, "all failures")
     event = threading.Event()
     watching._changed = event.set
     _until_told(tmp_path, event)

@@ -17,8 +17,9 @@ from entrypoint.core.model import Refused
 from entrypoint.demo.pki import encrypted_pem
 from entrypoint.demo.stage import NAME
 from entrypoint.system import reserve
-from tests.support.front import PATIENCE, Front, tls
+from tests.support.front import Front, tls
 from tests.support.recorder import Answer, Recorder
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("faults-full-run-folder")
 

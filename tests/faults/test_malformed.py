@@ -4,29 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 
-import psutil
-
 from entrypoint.demo.faults import Mode
 from entrypoint.demo.stage import fingerprint
 from tests.support import rig
-from tests.support.stages import Front
+from tests.support.front import Front
 
 MODES = (Mode.MALFORMED_CERTIFICATE, Mode.GARBAGE, Mode.PLAIN_HTTP, Mode.CLOSE, Mode.RESET)
 BAD = {"malformed", "not-tls", "handshake-failed", "unreachable"}
-
-
-def _agent(front: Front) -> psutil.Process:
-    assert front.process
-    children = psutil.Process(front.process.pid).children()
-    (found,) = [child for child in children if child.cmdline()[-1] == "agent"]
-    return found
 
 
 def _ask(front: Front, count: int) -> Counter[str]:
     outcomes: Counter[str] = Counter()
     for number in range(count):
         front.certmgr.mode = MODES[number % len(MODES)]
-        outcomes[front.refresh()] += 1
+        outcomes[front.check()["outcome"]] += 1
     return outcomes
 
 
@@ -36,13 +27,11 @@ def test_malformed_answers() -> None:
         front.put(front.issued)
         front.start()
         wanted = fingerprint(front.issued)
-        front.until("the certificate", lambda: front.status().get("fingerprint_sha256") == wanted)
-        agent = _agent(front)
+        front.until(lambda: front.status().get("fingerprint_sha256") == wanted, "the certificate")
+        agent = front.agent()
         _ask(front, 250)
-        assert front.process
         generations, reloaded = front.generations(), front.log().count("reconfiguring")
-        masters = [child for child in psutil.Process(front.process.pid).children() if child.name() == "nginx"]
-        workers = {worker.pid for worker in rig.workers(masters[0].pid)}
+        workers = rig.workers(front.master().pid)
         memory, descriptors = agent.memory_info().rss, agent.num_fds()
         outcomes = _ask(front, 1000)
         assert set(outcomes) <= BAD
@@ -51,11 +40,10 @@ def test_malformed_answers() -> None:
         assert agent.num_fds() <= descriptors + 3
         assert agent.memory_info().rss - memory < 4 * 2**20
         assert front.generations() == generations
-        assert {worker.pid for worker in rig.workers(masters[0].pid)} == workers
+        assert rig.workers(front.master().pid) == workers
         assert front.log().count("reconfiguring") == reloaded
         assert front.served() == wanted
         assert front.status()["state"] == "serving"
-        assert _agent(front) == agent
+        assert front.agent() == agent
         front.certmgr.mode = Mode.NORMAL
-        assert front.refresh() == "unchanged"
-        assert "Traceback" not in front.log()
+        assert front.check()["outcome"] == "unchanged"

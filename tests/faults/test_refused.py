@@ -9,7 +9,7 @@ import pytest
 
 from entrypoint.demo.stage import NAME, fingerprint
 from tests.support import rig
-from tests.support.stages import Front
+from tests.support.front import Front
 
 # The real NGINX, but for its tests of generations while the file `refuse` exists; each of these is counted.
 WRAPPER = """#!/bin/sh
@@ -38,23 +38,19 @@ def test_no_storm(tmp_path: Path) -> None:
         front.put(front.issued)
         front.start()
         before = fingerprint(front.issued)
-        front.until("the certificate", lambda: front.status().get("fingerprint_sha256") == before)
+        front.until(lambda: front.status().get("fingerprint_sha256") == before, "the certificate")
         (tmp_path / "refuse").touch()
         front.issued = front.authority.issue(NAME, key=front.issued.key)
         front.put(front.issued)
-        front.until("the refusal", front.outcome("config-rejected"))
+        front.until(front.outcome("config-rejected"), "the refusal")
         began, tested, asked = time.monotonic(), _tests(tmp_path), len(front.certmgr.log)
         assert front.status()["detail"] == f"refused for the test in {tmp_path}/site.conf:1"
         assert front.served() == before
-        front.until("eight more checks", lambda: len(front.certmgr.log) >= asked + 8)
+        front.until(lambda: len(front.certmgr.log) >= asked + 8, "eight more checks", 60)
         most = 1 + (time.monotonic() - began) / 10
         assert _tests(tmp_path) - tested <= most
         assert front.status()["fingerprint_sha256"] == before
-        assert (
-            len([name for name in front.generations() if (front.state / "generations" / name / "refused").exists()])
-            == 1
-        )
+        assert len(list((front.folder / "state" / "generations").glob("*/refused"))) == 1
         (tmp_path / "refuse").unlink()
-        assert front.refresh() == "installed"
-        front.until("the new certificate", lambda: front.served() == fingerprint(front.issued))
-        assert "Traceback" not in front.log()
+        assert front.check()["outcome"] == "installed"
+        front.until(lambda: front.served() == fingerprint(front.issued), "the new certificate")

@@ -6,9 +6,10 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import Self
+
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 BASE = "nginx:1.30-trixie"
@@ -65,17 +66,20 @@ class Engine:
         ]
         folders = ["--data-root", f"{self._folder}/data", "--exec-root", f"{self._folder}/exec"]
         with (self._folder / "log").open("wb") as log:
-            self._daemon = subprocess.Popen(
+            daemon = self._daemon = subprocess.Popen(
                 ["/usr/sbin/dockerd", *folders, "-H", self.host, "-p", f"{self._folder}/pid", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + _STARTING
-        while self.docker("info", check=False).returncode:
-            if self._daemon.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"the engine did not start: {(self._folder / 'log').read_text()[-3000:]}")
-            time.sleep(0.1)
+        until(lambda: self._answers() or daemon.poll() is not None, "an engine", _STARTING, self._story)
+        assert daemon.poll() is None, self._story()
+
+    def _answers(self) -> bool:
+        return self.docker("info", check=False).returncode == 0
+
+    def _story(self) -> str:
+        return f"; its log ends with {(self._folder / 'log').read_text()[-3000:]}"
 
     @staticmethod
     def _make_bridge() -> None:

@@ -22,21 +22,13 @@ from entrypoint.demo.pki import Authority, Issued, cached_key, encrypted_pem
 from entrypoint.demo.stage import NAME, fingerprint
 from entrypoint.demo.standin import Credential, StandInCertMgr
 from tests.support import clients
+from tests.support.waiting import until
 
 from .engine import IMAGE, Engine
 
 PATIENCE = 60.0  # seconds: for what comes in about one, on a machine with much else to do
 PASSWORD = b"correct horse battery staple"
 HTTP, HTTPS, STATUS = 80, 443, 8081
-
-
-def eventually(condition: Callable[[], object], what: str, more: Callable[[], str] = str) -> float:
-    """Waits for a condition; the seconds that it took. ``more`` is asked for words where it never comes."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < PATIENCE, f"{what}: not in time{more()}"
-        time.sleep(0.05)
-    return time.monotonic() - started
 
 
 class Container:
@@ -125,7 +117,9 @@ class Container:
 
     def until(self, condition: Callable[[], object], what: str) -> float:
         """Waits; the seconds that it took."""
-        return eventually(condition, what, lambda: f"; the log:\n{self.log()[-4000:]}")
+        began = time.monotonic()
+        until(condition, what, PATIENCE, lambda: f"; the log:\n{self.log()[-4000:]}")
+        return time.monotonic() - began
 
     def until_serves(self, issued: Issued) -> float:
         return self.until(lambda: self.served() == fingerprint(issued), "the certificate in a handshake")

@@ -15,9 +15,10 @@ import pytest
 from entrypoint.demo.pki import encrypted_pem
 from entrypoint.demo.stage import NAME, fingerprint
 from tests.support import clients
+from tests.support.waiting import until
 
 from .engine import ROOT, Engine
-from .lab import PASSWORD, STATUS, Lab, eventually
+from .lab import PASSWORD, PATIENCE, STATUS, Lab
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
@@ -85,9 +86,9 @@ def project(request: pytest.FixtureRequest, engine: Engine, tmp_path: Path) -> I
 def test_with_nothing_set(project: Project) -> None:
     """Front, stand-in CertMgr and application: TLS comes up, the application is behind it, and all ends with 0."""
     project("up", "--detach", "--no-build")
-    eventually(lambda: any(entry["state"] == "pending" for entry in project.status()), "pending")
-    eventually(lambda: "Hello from the application" in project.page("localhost"), "the application behind TLS")
-    eventually(lambda: [entry["state"] for entry in project.status()] == ["serving"], "serving")
+    until(lambda: any(entry["state"] == "pending" for entry in project.status()), "pending", PATIENCE)
+    until(lambda: "Hello from the application" in project.page("localhost"), "the application behind TLS", PATIENCE)
+    until(lambda: [entry["state"] for entry in project.status()] == ["serving"], "serving", PATIENCE)
     assert "localhost (rsa): new certificate" in project("logs", "front")
     assert _front(project)["HostConfig"]["ReadonlyRootfs"]
     project("stop")
@@ -104,7 +105,11 @@ def test_the_real_thing(project: Project, lab: Lab) -> None:
     (project.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in _env(lab).items()))
     lab.put()
     project("up", "--detach", "--no-build")
-    eventually(lambda: [entry["fingerprint_sha256"] for entry in project.status()] == [fingerprint(lab.issued)], "TLS")
+    until(
+        lambda: [entry["fingerprint_sha256"] for entry in project.status()] == [fingerprint(lab.issued)],
+        "TLS",
+        PATIENCE,
+    )
     assert "Hello from the application" in project.page(NAME)
     assert "not needed: " in project("logs", "certmgr")
     assert "not needed: " in project("logs", "app")

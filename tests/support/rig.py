@@ -1,4 +1,4 @@
-"""What the tests of sites, edges, agent and faults share: settings, pairs, NGINX binaries, ports, and waiting."""
+"""What the tests of sites, edges, agent and faults share: settings, pairs, NGINX binaries, and ports."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
 import psutil
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -31,23 +29,13 @@ from entrypoint.edges.generations import Generation, Generations
 from entrypoint.environment import from_environment
 from entrypoint.system.sockets import reachable
 from tests.support import pki
-
-T = TypeVar("T")
+from tests.support.waiting import until
 
 NEW = str(nginx_binary())
 DEBIAN = "/usr/sbin/nginx"
 NAME = "www.acme.io"
 ROOT = Path(__file__).parents[2]
 _claimed: list[Ports] = []
-
-
-def wait_for(what: str, condition: Callable[[], T], seconds: float = 30) -> T:
-    """Poll until ``condition`` is true, and return its value."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
-        time.sleep(0.02)
-    return found
 
 
 def free_ports(count: int) -> list[int]:
@@ -148,7 +136,7 @@ def running_nginx(
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd=run_dir
         )
     try:
-        wait_for("NGINX answers", lambda: (accepts(status_port) and workers(master.pid)) or master.poll() is not None)
+        until(lambda: (accepts(status_port) and workers(master.pid)) or master.poll() is not None, "NGINX answers")
         assert master.poll() is None, log.read_text()
         yield master
     finally:

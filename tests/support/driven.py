@@ -1,24 +1,17 @@
-"""certfront as a process, driven to where a fault is to happen."""
+"""certfront as a process whose agent is driven to where it is to die."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from entrypoint.core.model import KeyType
-from entrypoint.demo.stage import Stage
-from entrypoint.edges import control
 from entrypoint.edges.generations import Generations
 from tests.support import rig
-
-PASSWORD = b"correct horse battery"
+from tests.support.front import PASSWORD, Front
 
 # `certfront run` whose agent dies at one step: once, when it is armed; the next agent waits until it may go on.
 DRIVER = """
@@ -72,31 +65,8 @@ STEPS = [
 ]
 
 
-class Front(Stage):
-    """A stage with the wheel's NGINX, whose key is encrypted."""
-
-    def __init__(self, environment: Mapping[str, str | None] | None = None) -> None:
-        super().__init__({"NGINX_BIN": rig.NEW, **(environment or {})}, KeyType.ECDSA, PASSWORD)
-        self.state, self.run_dir = self.folder / "state", self.folder / "run"
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        return self
-
-    def log(self) -> str:
-        return (self.folder / "certfront.log").read_text(errors="replace")
-
-    def until(self, what: str, condition: object, seconds: float = 60) -> None:
-        assert callable(condition)
-        self.wait(what, seconds, condition)
-
-    def refresh(self) -> str:
-        """Ask for a check now; returns its outcome."""
-        (entry,) = control.refresh(self.run_dir, [], force=False, timeout=60)
-        return str(entry["outcome"])
-
-    def generations(self) -> list[str]:
-        return sorted(path.name for path in (self.state / "generations").iterdir())
+class Driven(Front):
+    """A front whose agent dies at a step that is named."""
 
     def drive(self, step: str) -> None:
         """Start with an agent that dies at that step once it is armed."""
@@ -123,7 +93,7 @@ class Front(Stage):
     def pairs(self) -> int:
         """Check that chain and key match in every generation; returns how many pairs there were."""
         found = 0
-        for path in Path(self.state, "generations").glob("[0-9]*"):
+        for path in (self.folder / "state" / "generations").glob("[0-9]*"):
             config = (path / "site.conf").read_text()
             for pair in json.loads((path / "manifest.json").read_text())["pairs"].values():
                 assert f'ssl_certificate "{pair["chain_file"]}"' in config, path
@@ -135,7 +105,7 @@ class Front(Stage):
         return found
 
     def disk(self) -> Generations:
-        return Generations(self.state)
+        return Generations(self.folder / "state")
 
 
 def _spki(key: object) -> bytes:
