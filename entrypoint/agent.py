@@ -141,7 +141,7 @@ class Agent:
     def _pause(self) -> float:
         due = [slot.record.next_check_at for slot in self.slots if slot.record.next_check_at]
         seconds = [(moment - self.clock()).total_seconds() for moment in due]
-        return max(0.0, min([_HEARTBEAT, *seconds, *self.attempts.due()]))
+        return max(0.0, min([_HEARTBEAT, *seconds, *self.attempts.retries.pauses(self.attempts.clock())]))
 
     async def _guarded_cycle(self, requests: list[Request]) -> None:
         """The one broad ``except``: whatever goes wrong in a cycle, the next one comes, and NGINX serves on."""
@@ -160,7 +160,7 @@ class Agent:
         changed = bool(requests or not self.pairs.being_written(now)) and self.pairs.refresh()
         chosen = [slot for slot in self.slots if changed or self._due(slot, requests, now)]
         if requests or changed:
-            self.attempts.forget()
+            self.attempts.retries.forget()
         force = any(request.force for request in requests)
         found = await look_at_all(chosen, self.settings, now, force=force)
         looks = {slot.identity: stored.kept_by(slot, result) for slot, result in zip(chosen, found, strict=True)}

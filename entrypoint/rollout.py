@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from entrypoint import key_files
 from entrypoint.core.generation import blame
@@ -23,8 +22,6 @@ from entrypoint.edges.supervisord import Supervisord
 from entrypoint.prover import Prover
 from entrypoint.staging import Stager
 from entrypoint.verify import NotServed
-
-T = TypeVar("T")
 
 log = logging.getLogger("certfront")
 
@@ -43,39 +40,6 @@ class Applied(NamedTuple):
     plan: Plan
     spent: float | None
     failed: Mapping[str, str]
-
-
-class Remembered(Generic[T]):
-    """What came of a plan that was refused. It is tried again only now and then, in ``retry`` (see `schedule`).
-
-    Times are of a clock that nobody sets: a step of the other one must neither end the rest nor make it long.
-    """
-
-    value: T | None
-    until: float
-
-    def __init__(self, retry: Callable[[int, float], float]) -> None:
-        self._retry = retry
-        self.forget()
-
-    def forget(self) -> None:
-        """Let the next try come at once: something changed, or somebody asks for it."""
-        self._digest, self.value, self._attempts = "", None, 0
-        self.until = -math.inf
-
-    def add(self, digest: str, value: T, now: float, interval: float) -> None:
-        """Remember what came of a plan."""
-        self._attempts = self._attempts + 1 if digest == self._digest else 1
-        self._digest, self.value = digest, value
-        self.until = now + self._retry(self._attempts, interval)
-
-    def still(self, digest: str, now: float) -> T | None:
-        """What came of a plan, None where it may be tried."""
-        return self.known(digest) if now < self.until else None
-
-    def known(self, digest: str) -> T | None:
-        """What came of a plan, though it may be tried again."""
-        return self.value if digest == self._digest else None
 
 
 @dataclass

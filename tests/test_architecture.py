@@ -38,7 +38,6 @@ ALLOWED: dict[str, set[str]] = {
     "verify": {"core", "edges"},
     "prover": {"core", "edges", "verify"},
     "rollout": {"core", "edges", "key_files", "prover", "staging", "verify"},  # the second
-    "held": {"core", "rollout"},
     "pairs": {"check", "core", "edges", "editions"},
     "events": set(),
     "doubts": {"core"},
@@ -46,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "news": {"core"},
     "editions": {"core", "edges"},
     "stored": {"check", "core", "edges", "key_files"},
-    "attempts": {"check", "core", "edges", "editions", "held", "news", "pairs", "rollout", "stored"},
+    "attempts": {"check", "core", "edges", "editions", "news", "pairs", "rollout", "stored"},
     "agent": {
         "alive",
         "attempts",

@@ -14,18 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from entrypoint import rollout, verify
-from entrypoint.core.generation.plan import Plan, Usable
+from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import KeyType, Outcome, Problem, Refused
-from entrypoint.core.schedule import retry_refused
 from entrypoint.core.settings import Settings
 from entrypoint.edges import certmgr, nginx
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.supervisord import Supervisord
-from entrypoint.rollout import Remembered, Rollout
+from entrypoint.rollout import Rollout
 from tests.support import pki, rig
 from tests.support.waiting import until
 
@@ -281,35 +278,6 @@ def test_the_first_generation_fails(tmp_path: Path) -> None:
         asyncio.run(found.apply(rig.plan(chosen, rig.usable(OLD)), (), "test"))
     assert (generations.folder / "1" / "refused").exists()
     shutil.rmtree(tmp_path / "state")
-
-
-PROBLEM = Problem(Outcome.CONFIG_REJECTED, "no")
-
-
-@given(st.floats(1, 100_000), st.integers(1, 30))
-def test_refusals(interval: float, attempts: int) -> None:
-    """A refused plan rests for ten seconds or more, ever longer up to an hour; another plan, or a request, does not."""
-    refusals, now, waits = Remembered[Problem](retry_refused), 0.0, []
-    for _ in range(attempts):
-        refusals.add("plan", PROBLEM, now, interval)
-        assert refusals.still("plan", now + 9.9) is PROBLEM
-        assert refusals.still("other", now) is None
-        end = now
-        while refusals.still("plan", end):
-            end += 5
-        waits.append(end - now)
-        now = end
-    assert waits == sorted(waits)
-    assert max(waits) <= 3605
-    refusals.add("plan", PROBLEM, now, interval)
-    refusals.forget()
-    assert refusals.still("plan", now) is None
-
-
-def test_nothing_refused() -> None:
-    """At first, nothing is refused."""
-    assert Remembered[Problem](retry_refused).still("", 0) is None
-    assert isinstance(rig.usable(OLD), Usable)
 
 
 @pytest.mark.parametrize(

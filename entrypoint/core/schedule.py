@@ -1,6 +1,12 @@
-"""When to look next."""
+"""When to look next, and when to try again what was refused."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 _JITTER = 0.1
 _PENDING_FIRST, _PENDING_GROWTH, _PENDING_MOST = 1.0, 1.5, 10.0  # seconds: somebody is waiting for the site
@@ -40,3 +46,36 @@ def retry_gated(attempts: int, interval: float) -> float:
 def retry_refused(attempts: int, interval: float) -> float:
     """Seconds until a generation that was refused as a whole is tried again unchanged: each try may cost a reload."""
     return min(_REFUSED_MOST, max(10.0, interval) * 2.0 ** min(attempts - 1, 16))
+
+
+class Retry(Generic[T]):
+    """What came of a try that failed. The same is tried again only now and then, in ``retry`` seconds (see above).
+
+    Times are of a clock that nobody sets: a step of the other one must neither end the rest nor make it long.
+    """
+
+    value: T | None
+    until: float
+
+    def __init__(self, retry: Callable[[int, float], float]) -> None:
+        self._retry = retry
+        self.forget()
+
+    def forget(self) -> None:
+        """Let the next try come at once: something changed, or somebody asks for it."""
+        self._digest, self.value, self._attempts = "", None, 0
+        self.until = -math.inf
+
+    def add(self, digest: str, value: T, now: float, interval: float) -> None:
+        """Remember what came of a try of what has this digest."""
+        self._attempts = self._attempts + 1 if digest == self._digest else 1
+        self._digest, self.value = digest, value
+        self.until = now + self._retry(self._attempts, interval)
+
+    def still(self, digest: str, now: float) -> T | None:
+        """What came of a try, None where it may be made again."""
+        return self.known(digest) if now < self.until else None
+
+    def known(self, digest: str) -> T | None:
+        """What came of a try, though it may be made again."""
+        return self.value if digest == self._digest else None

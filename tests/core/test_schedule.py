@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint.core.schedule import longest, next_check, retry_gated, retry_refused
+from entrypoint.core.schedule import Retry, longest, next_check, retry_gated, retry_refused
 
 INTERVALS = st.floats(1, 10 * 366 * 86400)
 SPREADS = st.floats(-1, 1)
@@ -76,3 +76,28 @@ def test_refused_parts(interval: float, attempts: int) -> None:
     assert delay <= retry_gated(attempts + 1, interval)
     assert retry_gated(1, interval) == 2
     assert retry_gated(60, interval) == max(10, interval)
+
+
+@given(st.floats(1, 100_000), st.integers(1, 30))
+def test_retry(interval: float, attempts: int) -> None:
+    """A refused plan rests for ten seconds or more, ever longer up to an hour; another plan, or a request, does not."""
+    retry, now, waits = Retry[str](retry_refused), 0.0, []
+    for _ in range(attempts):
+        retry.add("plan", "no", now, interval)
+        assert retry.still("plan", now + 9.9) == "no"
+        assert retry.still("other", now) is None
+        end = now
+        while retry.still("plan", end):
+            end += 5
+        waits.append(end - now)
+        now = end
+    assert waits == sorted(waits)
+    assert max(waits) <= 3605
+    retry.add("plan", "no", now, interval)
+    retry.forget()
+    assert retry.still("plan", now) is None
+
+
+def test_nothing_refused() -> None:
+    """At first, nothing is refused."""
+    assert Retry[str](retry_refused).still("", 0) is None

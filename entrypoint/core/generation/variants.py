@@ -33,3 +33,15 @@ def on_single_addresses(plan: Plan) -> bool:
     servers = plan.source.configuration.servers if plan.source else ()
     sockets = (socket for server in servers for socket in server.listeners if not socket.udp)
     return any(socket.port in ports and socket.address not in EVERYWHERE for socket in sockets)
+
+
+def changes(plan: Plan, running: Mapping[str, Usable | None]) -> tuple[str, ...]:
+    """The pairs of the plan that are not the ``running`` ones, by identity, where several have changed."""
+    changed = [identity for identity, usable in running.items() if plan.usable.get(identity) != usable]
+    return tuple(identity for identity in changed if identity in plan.usable) if len(changed) > 1 else ()
+
+
+def one_change(plan: Plan, identity: str, running: Mapping[str, Usable | None]) -> Plan:
+    """The plan with one pair of its own, and the others as they are ``running``."""
+    usable = {**running, identity: plan.usable[identity]}
+    return replace(plan, usable={identity: each for identity, each in usable.items() if each})

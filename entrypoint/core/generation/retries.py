@@ -1,0 +1,120 @@
+"""What was refused of the plans of one agent, or held back, and when it is tried again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from entrypoint.core import schedule
+from entrypoint.core.generation.gate import Gates
+from entrypoint.core.generation.plan import Plan, Usable
+from entrypoint.core.generation.variants import instead
+from entrypoint.core.model import Outcome, Problem
+from entrypoint.core.schedule import Retry
+
+
+class _HeldBack(NamedTuple):
+    instead: Usable | None
+    problem: Problem
+
+
+class Retries:
+    """The memory of refusals. ``interval`` is the time between checks, ``now`` of a clock that nobody sets: seconds.
+
+    ``held_back`` says of the pairs that NGINX did not present why, by their identity: what ran before goes on instead.
+    """
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self._wholes: Retry[Problem] = Retry(schedule.retry_refused)
+        self._editions: Retry[Problem] = Retry(schedule.retry_refused)
+        self._fallbacks: Retry[Problem] = Retry(schedule.retry_refused)
+        self._parts: Retry[Gates] = Retry(schedule.retry_gated)
+        self._pairs: dict[str, Retry[_HeldBack]] = {}
+        self.held_back: Mapping[str, Problem] = {}
+        self._digests: dict[bool, tuple[object, object, object, str]] = {}
+
+    def forget(self) -> None:
+        """Let the next try come at once: something changed, or somebody asks for it."""
+        for retry in (self._wholes, self._editions, self._fallbacks, self._parts):
+            retry.forget()
+        self._pairs = {}
+
+    def pauses(self, now: float) -> list[float]:
+        """In how many seconds NGINX is to be asked again for what it refused a part of, or did not present."""
+        moments = [retry.until for retry in self._pairs.values()]
+        moments += [self._parts.until] if self._parts.value else []
+        return [rest for moment in moments if (rest := moment - now) > 0]
+
+    def possible(self, plan: Plan, now: float) -> Plan:
+        """The plan without what is known to be refused, and with what ran before in place of the pairs held back.
+
+        Ciphers that NGINX refused once stay left out: it will not learn them.
+        """
+        plan = self._without_held_back(plan, now)
+        digest = self.digest(plan)
+        known = self._parts.known(digest)
+        gates = self._parts.still(digest, now) or (known and Gates(settings=known.settings))
+        return replace(plan, gates=gates) if gates else plan
+
+    def _without_held_back(self, plan: Plan, now: float) -> Plan:
+        held = {
+            identity: one
+            for identity, retry in self._pairs.items()
+            if identity in plan.usable and (one := retry.still(_digest(plan.usable[identity]), now))
+        }
+        self.held_back = {identity: one.problem for identity, one in held.items()}
+        if not held:
+            return plan
+        details = {identity: problem.detail for identity, problem in self.held_back.items()}
+        return instead(plan, {identity: one.instead for identity, one in held.items()}, details)
+
+    def live(self, plan: Plan, applied: Plan, failed: Mapping[str, str], now: float) -> None:
+        """As much of the ``plan`` is live as ``applied`` has: pairs ``failed``, and NGINX may have refused parts."""
+        for identity, detail in failed.items():
+            one = _HeldBack(applied.usable.get(identity), Problem(Outcome.NOT_SERVED, detail))
+            retry = self._pairs.setdefault(identity, Retry(schedule.retry_refused))
+            retry.add(_digest(plan.usable[identity]), one, now, self._interval)
+            self.held_back = {**self.held_back, identity: one.problem}
+        if applied.gates:
+            self._parts.add(replace(applied, gates=Gates()).digest, applied.gates, now, self._interval)
+
+    def refusal(self, plan: Plan, last: Plan | None, now: float) -> Problem | None:
+        """Why the plan is not tried now. ``last`` is what ran before the user's change: the change may be refused."""
+        return self._wholes.still(self.digest(plan), now) or self._editions.still(_edition(plan, last), now)
+
+    def refused(self, plan: Plan, last: Plan | None, problem: Problem, now: float) -> None:
+        """The plan was refused as a whole, or not presented."""
+        self._wholes.add(self.digest(plan), problem, now, self._interval)
+        edition = _edition(plan, last)
+        if edition and problem.outcome is Outcome.RELOAD_FAILED:
+            self._editions.add(edition, problem, now, self._interval)
+
+    def fallback_refusal(self, last: Plan, now: float) -> Problem | None:
+        """Why what ran last, with the pairs as they are now, is not tried now."""
+        return self._fallbacks.still(last.digest, now)
+
+    def fallback_refused(self, last: Plan, problem: Problem, now: float) -> None:
+        """What ran last was refused with the pairs as they are now."""
+        self._fallbacks.add(last.digest, problem, now, self._interval)
+
+    def digest(self, plan: Plan) -> str:
+        """The plan's digest; rendering it again for the pairs of the last cycle would be most of an idle check."""
+        usable, source, gates, digest = self._digests.get(bool(plan.gates), (None, None, None, ""))
+        if plan.source is not source or plan.usable != usable or plan.gates != gates:
+            digest = plan.digest
+            self._digests[bool(plan.gates)] = plan.usable, plan.source, plan.gates, digest
+        return digest
+
+
+def _edition(plan: Plan, last: Plan | None) -> str:
+    """What the user's files are known by where another edition of them ran last, otherwise empty."""
+    if not plan.source or not last:
+        return ""
+    return hashlib.sha256(repr(sorted(plan.source.texts.items())).encode()).hexdigest()
+
+
+def _digest(usable: Usable) -> str:
+    return usable.chain_hash + usable.key_hash
