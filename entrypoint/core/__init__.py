@@ -1,1 +1,1 @@
-"""What certfront decides: plain values in, plain values out, no I/O."""
+"""The decisions of certfront: plain values in, plain values out, no I/O."""

@@ -1,4 +1,4 @@
-"""What is allowed and still hardly meant so, as a sentence for each variable: for the log and the status, no error."""
+"""Warnings about settings that are valid but probably mistakes: a sentence for each variable, for log and status."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NAMES = "SERVER_NAME"
 
 
 def of_settings(settings: Settings) -> Iterator[Doubt]:
-    """Those that the settings alone give rise to."""
+    """The warnings that follow from the settings alone."""
     target = settings.acme_challenge_target
     if settings.acme_challenge == "redirect" and target and urlsplit(target).port not in _FOLLOWED:
         yield (
@@ -24,19 +24,19 @@ def of_settings(settings: Settings) -> Iterator[Doubt]:
 
 
 def of_misspelt(near: Iterable[tuple[str, str]]) -> Iterator[Doubt]:
-    """Those of variables that are none of ours, each with the one that it is close to."""
+    """The warnings about unknown variables, each with the known variable that it resembles."""
     return ((name, f"certfront knows no such variable: did you mean {ours}?") for name, ours in near)
 
 
 def of_idle_keys(keys: Collection[str], near: Iterable[tuple[str, str]]) -> Iterator[Doubt]:
-    """Whoever gave keys that no server uses expects TLS."""
+    """The warning about key files that no server uses: whoever gave them expects TLS."""
     if keys:
         reason = f"{' and '.join(keys)}: a key was given, but no server uses it, and nothing is served with it"
         yield "KEY_FILE", f"{reason}: {_unset(near)}, and no ssl_certificate_key names it"
 
 
 def of_the_site(settings: Settings, near: Iterable[tuple[str, str]], *, certificates: bool) -> Iterator[Doubt]:
-    """What is set for a site that has no name; ``certificates``: whether any server needs one."""
+    """The warnings about settings of a site without a name; ``certificates``: whether any server needs one."""
     if settings.server_names:
         return
     if settings.upstream:

@@ -1,4 +1,4 @@
-"""A line that somebody else wrote, as a JSON object with the keys of our own log."""
+"""Lines of other programs' output as JSON objects with the keys of certfront's own log."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _LEVELS = {"notice": "info", "warn": "warning", "crit": "critical", "alert": "cr
 
 
 def wrapped(line: str, logger: str, now: datetime) -> str:
-    """What is an object already stays as it is.
+    """A line as a JSON object; a line that is an object already stays as it is.
 
-    NGINX's time, which knows no zone, gives way to ``now``, and its process numbers go.
+    NGINX's timestamp, which has no time zone, is replaced by ``now``, and its process numbers are dropped.
     """
     if line.startswith("{") and _is_object(line):
         return line

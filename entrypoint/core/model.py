@@ -1,6 +1,6 @@
-"""The words that every other module speaks: outcomes, states, keys, chains and verdicts.
+"""The vocabulary of all modules: outcomes, states, keys, chains and verdicts.
 
-All values are frozen. Nothing here holds a secret that ``repr`` would print.
+All values are frozen, and no ``repr`` shows a secret.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Outcome(enum.StrEnum):
 
 
 class State(enum.StrEnum):
-    """What a visitor of the site would see, in one word."""
+    """The state of a certificate as a visitor of the site would see it."""
 
     PENDING = "pending"
     SERVING = "serving"
@@ -60,7 +60,7 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Problem:
-    """One reason why something cannot be used: what was found, and what to do about it."""
+    """One reason why a certificate, key or configuration cannot be used: what was found, and what to do about it."""
 
     outcome: Outcome
     detail: str
@@ -68,7 +68,7 @@ class Problem:
 
 
 class Refused(Exception):
-    """Raised by an edge where its neighbour's answer is a problem, not a value."""
+    """Raised by an edge whose neighbour answered with a `Problem` instead of a value."""
 
     def __init__(self, outcome: Outcome, detail: str, hint: str = "") -> None:
         super().__init__(detail)
@@ -77,11 +77,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Key:
-    """A private key as given, and what is public of it.
+    """A private key as given, and its public half.
 
-    ``key_type`` is None for a kind that only the user's own certificates can have.
-    ``pem`` is the file's content, encrypted if it was encrypted; ``spki`` is the DER encoding of
-    SubjectPublicKeyInfo (RFC 5280, section 4.1.2.7); ``password`` is the one that opened it.
+    ``key_type`` is None for algorithms that only the user's own certificates can have. ``pem`` is the file's content,
+    still encrypted if it was; ``spki`` is the DER encoding of SubjectPublicKeyInfo (RFC 5280, section 4.1.2.7);
+    ``password`` is the one that opened it.
     """
 
     key_type: KeyType | None
@@ -92,7 +92,7 @@ class Key:
 
 @dataclass(frozen=True)
 class CertificateInfo:
-    """What people ask of a leaf certificate. Times are aware and in UTC."""
+    """The facts of a leaf certificate that status and decisions use. Times are aware and in UTC."""
 
     names: tuple[str, ...]
     subject: str
@@ -115,10 +115,10 @@ class Chain:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What vetting found: the chain if it may be served, otherwise all that is wrong with it.
+    """The result of vetting: the chain if it may be served, otherwise all problems.
 
-    ``problems`` are ordered by weight: the first one's outcome is the verdict's. ``found`` is what
-    could be read of the leaf, also of a refused one. ``warnings`` are of a chain that may be served.
+    ``problems`` are ordered by weight: the first one's outcome is the verdict's. ``found`` has the facts of the leaf,
+    as far as they could be read, also of a refused one. ``warnings`` belong to a chain that may be served.
     """
 
     chain: Chain | None

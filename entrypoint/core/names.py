@@ -1,7 +1,7 @@
-"""Host names: how they are written down, and which certificate name covers which.
+"""Host names: their normal form, and which certificate name covers which.
 
-Names come in as people write them (``Straße.de.``) and go on as DNS and certificates spell them
-(``xn--strae-oqa.de``): lower case, A-labels, no trailing dot.
+Names come in as people write them (``Straße.de.``) and go on as DNS and certificates spell them (``xn--strae-oqa.de``):
+lower case, A-labels, no trailing dot.
 """
 
 from __future__ import annotations
@@ -96,5 +96,5 @@ def _a_label(label: str) -> str:
 
 
 def covers_any(presented: Iterable[str], wanted: Collection[str]) -> bool:
-    """Whether one of the presented names covers one of the wanted ones: enough to go on serving what is stored."""
+    """Whether a certificate's names cover at least one wanted name: then a stored certificate is still served."""
     return any(covers(name, other) for name in presented for other in wanted)

@@ -73,5 +73,5 @@ def refused_reload(said: tuple[Line, ...]) -> str:
 
 
 def warnings(said: tuple[Line, ...]) -> tuple[str, ...]:
-    """What it warns of, though it runs."""
+    """The warnings of a test that succeeded."""
     return tuple(line.text for line in said if line.level in _WARNING)

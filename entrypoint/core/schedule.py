@@ -1,4 +1,4 @@
-"""When to look next, and when to try again what was refused."""
+"""The times of the next check and of the next try."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def next_check(*, interval: float, failures: int, pending: bool, spread: float) 
 
 
 def longest(interval: float) -> float:
-    """The most that `next_check` returns, in seconds, rounded up."""
+    """The upper bound of `next_check`, in seconds, rounded up."""
     return interval * (1 + _JITTER) + 1
 
 
 def together(interval: float) -> float:
-    """Seconds by which a check may come early, to be one cycle with others: half of the jitter."""
+    """Seconds by which a check may come early, to share a cycle with others: half of the jitter."""
     return interval * _JITTER / 2
 
 
 def retry_gated(attempts: int, interval: float) -> float:
-    """Seconds until NGINX is asked again for what it refused a part of: it may only wait for an upstream to start."""
+    """Seconds until the next try of a gated part: it may only wait for an upstream to start."""
     return min(max(10.0, interval), _GATED_FIRST * 2.0 ** min(attempts - 1, 30))
 
 
 def retry_refused(attempts: int, interval: float) -> float:
-    """Seconds until a generation that was refused as a whole is tried again unchanged: each try may cost a reload."""
+    """Seconds until the next try of an unchanged plan that was refused as a whole: each try may cost a reload."""
     return min(_REFUSED_MOST, max(10.0, interval) * 2.0 ** min(attempts - 1, 16))
 
 

@@ -1,4 +1,4 @@
-"""What the user asked for, as frozen values; ``entrypoint.environment`` reads them from the environment."""
+"""The settings as frozen values; ``entrypoint.environment`` reads them from the environment."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user asked for. Times are seconds; names are A-labels in lower case.
+    """The user's settings. Times are seconds; names are A-labels in lower case.
 
-    ``warnings`` say of variables what is hardly meant so; ``key_given`` that somebody set ``KEY_FILE``.
+    ``warnings`` are about variables with a valid but suspicious value; ``key_given``: whether ``KEY_FILE`` is set.
     """
 
     certmgr_hosts: tuple[Endpoint, ...]
@@ -65,7 +65,7 @@ class Settings:
 
     @property
     def site_name(self) -> str:
-        """The site's first concrete name, or ``www`` in its first wildcard: what a visitor would ask for."""
+        """The site's first concrete name, or ``www`` in its first wildcard's domain: the SNI name of a visitor."""
         return concrete(self.server_names) or "".join(f"www.{name[2:]}" for name in self.server_names[:1])
 
     @property

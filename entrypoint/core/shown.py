@@ -1,7 +1,7 @@
-r"""Text of somebody else's on its way to people: ``\xff`` instead of what no encoder takes, or no terminal should get.
+r"""Foreign text made printable: ``\xff`` in place of bytes and characters that no encoder or terminal should get.
 
-Files, and names of files, are read with ``surrogateescape`` and written back byte for byte; certificates hold what the
-other side likes. What leaves for a status, a log or a terminal comes through here.
+Files and file names are read with ``surrogateescape`` and written back byte for byte; certificates hold arbitrary text.
+All text for status, log and terminal comes through here.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ _BYTE = range(0xDC80, 0xDD00)  # how surrogateescape writes the bytes 0x80 to 0x
 
 
 def shown(text: str, *, lines: bool = True) -> str:
-    """The text with whatever is not printable escaped; with ``lines``, line ends stay.
+    """The text with all unprintable characters escaped; with ``lines``, line ends stay.
 
-    These are bytes that are not UTF-8, control characters (escape sequences begin with one), marks that turn the
-    direction of writing, what has no width, and lone surrogates.
+    Unprintable are bytes that are not UTF-8, control characters (escape sequences begin with one), direction marks,
+    characters without width, and lone surrogates.
     """
     if text.isprintable():
         return text
@@ -29,7 +29,7 @@ def _escaped(code: int) -> str:
 
 
 def all_shown(value: Any, *, lines: bool = True) -> Any:
-    """A value that is, or was, JSON, with every text in it `shown`."""
+    """A JSON value in which `shown` is applied to every text."""
     if isinstance(value, str):
         return shown(value, lines=lines)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Variables that are spelt almost like one of ours, and those that container engines set for other reasons."""
+"""Misspelt variables, and variables that container engines set for linked services."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LINK_NAME = re.compile(r"/[\w.-]+/[\w.-]+")  # /CONTAINER/ALIAS
 
 
 def is_link(name: str, value: str) -> bool:
-    """Whether a variable says where a service is that happens to be called as the variable begins."""
+    """Whether a variable is a container engine's link to a service whose name is a prefix of ours."""
     if _SERVICE.search(name):
         return True
     link = {"PORT": _LINK, "NAME": _LINK_NAME}.get(name.rpartition("_")[2])
@@ -24,12 +24,12 @@ def is_link(name: str, value: str) -> bool:
 
 
 def is_ours(name: str) -> bool:
-    """Whether nobody else has a reason to set it."""
+    """Whether a variable's name has a prefix that only certfront uses."""
     return name.startswith(_OURS)
 
 
 def meant(name: str, known: Collection[str]) -> str:
-    """The known variable that somebody meant by one that is none; empty where none is close."""
+    """The known variable that an unknown one resembles most; empty where none is close."""
     if name in _HOST:
         return "CERTMGR_HOST"
     prefix = next((prefix for prefix in _OURS if name.startswith(prefix)), "")
@@ -54,7 +54,7 @@ def _closest(name: str, known: Mapping[str, str], cutoff: float) -> str:
 
 
 def near_misses(environ: Mapping[str, str], known: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Variables that may be somebody else's, each with the one of ours, not set itself, that it is close to."""
+    """Unknown variables, each with the known and unset variable that it resembles: other programs may own them."""
     for name, value in sorted(environ.items()):
         if name in known or name in _COMMON or is_ours(name) or is_link(name, value):
             continue

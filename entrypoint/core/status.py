@@ -1,4 +1,4 @@
-"""What people and programs read: states, ``status.json``, and the blocks of the log."""
+"""The status for people and programs: states, ``status.json``, and the blocks of the log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CONNECTION = (Outcome.UNREACHABLE, Outcome.NOT_TLS, Outcome.HANDSHAKE_FAILED, O
 
 @dataclass(frozen=True)
 class Record:
-    """One certificate as it stands: what is served, and how the last check went. Times are aware and in UTC."""
+    """A certificate's status: the served leaf, and the result of the last check. Times are aware and in UTC."""
 
     name: str
     wanted: tuple[str, ...]
@@ -38,12 +38,12 @@ class Record:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those of the certificate that is served, else those that are wanted."""
+        """The names of the served certificate, otherwise the wanted names."""
         return self.served.names if self.served else self.wanted
 
 
 def state(record: Record, now: datetime, interval: float) -> State:
-    """``interval`` in seconds. A date outweighs a failing source: it is what visitors will see."""
+    """The state at ``now``; ``interval`` in seconds. Dates outweigh a failing source, as visitors see them."""
     if record.served is None:
         return State.PENDING
     lifetime = record.served.not_after - record.served.not_before
@@ -77,7 +77,7 @@ def checked(
 
 
 def one_problem(verdict: Verdict) -> Problem | None:
-    """All that a verdict found, as one."""
+    """All problems of a verdict as one, None where there are none."""
     return joined(verdict.problems) if verdict.problems else None
 
 
@@ -151,20 +151,20 @@ def _certificate(record: Record, now: datetime, interval: float) -> dict[str, An
 
 
 def not_ready(records: Iterable[Record], besides: str = "") -> str:
-    """Why ``/readyz`` says 503, a line for each certificate that is not served, and ``besides``; empty if ready."""
+    """The text of ``/readyz``: a line for each certificate that is not served, and ``besides``; empty if ready."""
     missing = [record for record in records if record.served is None]
     lines = [f"{record.name}: {record.outcome or 'pending'}: {record.detail}" for record in missing]
     return shown("\n".join(filter(None, [*lines, besides])))
 
 
 def change(record: Record, old: CertificateInfo | None, new: CertificateInfo) -> str:
-    """The block of a change: what was served, what is."""
+    """The log block of a change: the old certificate and the new one."""
     kind = f" ({record.key_type})" if record.key_type else ""
     return "\n".join([f"{record.name}{kind}: new certificate", *_block("old", old), *_block("new", new)])
 
 
 def refusal(record: Record, found: CertificateInfo | None) -> str:
-    """The block of a refusal: why, what is served on, and what came back; the status has all of what is cut here."""
+    """The log block of a refusal: the reason, the served certificate and the refused one; long lists are cut."""
     lines = [f"{record.name}: {record.outcome}: {cut(record.detail, _LONG)}"]
     lines += [f"  hint: {cut(record.hint, _SHORT)}"] if record.hint else []
     lines += _block("served", record.served) if record.served else ["  served: nothing yet"]
@@ -172,7 +172,7 @@ def refusal(record: Record, found: CertificateInfo | None) -> str:
 
 
 def cut(text: str, most: int) -> str:
-    """A text of about so many characters at most, with the number of what is left out of the list that it is."""
+    """The text, cut to about ``most`` characters, with the number of list items that are left out."""
     if len(text) <= most:
         return text
     separator = max(("; ", ", "), key=text[:most].rfind)

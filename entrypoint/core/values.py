@@ -1,4 +1,4 @@
-"""One value of the environment each, from text. Each function raises ValueError with what was expected."""
+"""Parsers for the values of environment variables. Each raises ValueError with the expected format."""
 
 from __future__ import annotations
 
@@ -59,19 +59,19 @@ def address(text: str) -> str:
 
 
 def word(text: str) -> str:
-    """A name or path that can stand in NGINX's configuration as it is."""
+    """A name or path that needs no quotes in NGINX's configuration."""
     if not _plain(text):
         raise ValueError("a name or path without spaces, quotes or any of ; { } $ \\")
     return text
 
 
 def _plain(text: str) -> bool:
-    """Whether a text can stand between quotes in NGINX's configuration as it is."""
+    """Whether a text can stand between quotes in NGINX's configuration without escapes."""
     return text.isprintable() and not _UNSAFE.search(text)
 
 
 def path(text: str) -> str:
-    """An absolute path that a file can have."""
+    """An absolute path of a file."""
     found = word(text)
     if not found.startswith("/"):
         raise ValueError("an absolute path")
@@ -82,7 +82,7 @@ def path(text: str) -> str:
 
 
 def roots(text: str) -> str:
-    """A file of roots, or the system's."""
+    """The path of a file of root certificates, or ``system``."""
     return text if text == "system" else str(path(text))
 
 
@@ -118,7 +118,7 @@ def endpoint(text: str) -> Endpoint:
 
 
 def _inner(text: str) -> str:
-    """What lies between the scheme and the path of a URL, or all of it."""
+    """The part of a URL between scheme and path, or the whole text."""
     found = _AROUND.fullmatch(text)
     return found["inner"] if found else text
 
@@ -129,7 +129,7 @@ def _alone(expected: str, text: str, wanted: str) -> str:
 
 
 def lookup(text: str) -> str:
-    """A name that SNI can carry, as A-labels."""
+    """A name that SNI can carry (RFC 6066, section 3), as A-labels."""
     if text.startswith("*"):
         raise ValueError("one concrete host name (SNI carries no wildcard)")
     return host_name(text)
@@ -147,13 +147,13 @@ def _url(text: str, expected: str) -> SplitResult:
 
 
 def upstream(text: str) -> str:
-    """The URL of an application, without a slash at its end."""
+    """The URL of an application, without a trailing slash."""
     url = _url(text, "a URL such as http://app:8080")
     return f"{url.scheme}://{url.netloc}{url.path.rstrip('/')}"
 
 
 def origin(text: str) -> str:
-    """The URL of a server: scheme, host and port alone."""
+    """The URL of a server: only scheme, host and port."""
     url = _url(text, "a URL such as https://certmgr.acme.com")
     if url.path not in ("", "/"):
         raise ValueError("a URL without a path: the request's own is appended")

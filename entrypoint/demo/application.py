@@ -1,4 +1,4 @@
-"""A small application to stand behind certfront: ``python -m entrypoint.demo.application [PORT]``."""
+"""A small application behind certfront: ``python -m entrypoint.demo.application [PORT]``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Application(BaseHTTPRequestHandler):
 
 
 def server(host: str, port: int) -> ThreadingHTTPServer:
-    """The application, listening already; ``serve_forever`` answers. Raises OSError."""
+    """The application's server, listening; ``serve_forever`` answers. Raises OSError."""
     return ThreadingHTTPServer((host, port), _Application)
 
 

@@ -1,7 +1,7 @@
 """``certfront demo-certmgr``: the stand-in CertMgr alone, for compose stacks and laboratories.
 
-It owns a little authority, exports the key as an administrator would, and serves (after a while, if
-asked to) a certificate for it, which it may renew from time to time.
+It has a small certification authority, exports the key as an administrator would, and serves a certificate for it, with
+a delay and with renewals if asked to.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BACKDATED = timedelta(hours=1)
 
 
 class Unusable(Exception):
-    """Raised where the files of an earlier start cannot be used: what was found, and what to do."""
+    """The files of an earlier start cannot be used: what was found, and what to do."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves until SIGTERM, SIGINT or SIGQUIT. Returns 0, 1 (cannot listen or write) or 2 (unusable files).
+    """Serve until SIGTERM, SIGINT or SIGQUIT. Returns 0, 1 (cannot listen or write) or 2 (unusable files).
 
     To be called from the main thread. Messages go to stderr, a line each.
     """
@@ -87,7 +87,7 @@ class _Laboratory:
 
     @classmethod
     def prepare(cls, args: argparse.Namespace) -> _Laboratory:
-        """Reads or makes what there must be before it can listen. Raises Unusable and OSError."""
+        """Read or make authority and key, which listening requires. Raises Unusable and OSError."""
         authority = _stored_authority(args.state) if args.state else Authority.create("Demo")
         key = _exported_key(args, authority) if args.export else pki.new_key(args.key_type)
         defaults = [authority.issue([_DEFAULT_NAME], key_type=kind) for kind in KeyType]
@@ -103,7 +103,7 @@ class _Laboratory:
         return cls(args, authority, key, server)
 
     def serve(self, ended: socket.socket) -> None:
-        """Issues and renews when it is time to, until a signal comes."""
+        """Issue and renew certificates on schedule until a signal comes."""
         _say(f"TLS on {_shown(self.server.address)}, version {self.args.tls}")
         if self.args.http_port is not None:
             _say(f"HTTP on {_shown(self.server.http_address)}")
@@ -116,7 +116,7 @@ class _Laboratory:
         _say(f"ended by {signal.Signals(number).name}")
 
     def _issue(self) -> None:
-        """A certificate for the key, in place of the one before."""
+        """Issue a certificate for the key, and serve it in place of the one before."""
         since = datetime.now(UTC) - _BACKDATED
         until = datetime.now(UTC) + timedelta(days=self.args.lifetime_days)
         issued = self.authority.issue(self.args.names, key=self.key, not_before=since, not_after=until)
@@ -159,7 +159,7 @@ def _exported_key(args: argparse.Namespace, authority: Authority) -> PrivateKey:
 
 
 def _opened(pem: Path, passwords: Path, load: Callable[[bytes, bytes], _T]) -> _T:
-    """What the file holds, opened with the first password that fits."""
+    """The content of the file, decrypted with the first password that fits."""
     data = pem.read_bytes()
     for password in _passwords(passwords):
         with contextlib.suppress(ValueError):
@@ -178,7 +178,7 @@ def _passwords(path: Path) -> list[bytes]:
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:
-    """Writes a whole file or none."""
+    """Write a whole file or none."""
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     staged = Path(name)
     try:
@@ -193,10 +193,10 @@ def _write(path: Path, data: bytes, mode: int) -> None:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[socket.socket]:
-    """A socket from which the numbers of the ending signals can be read, a byte each.
+    """A socket that receives the numbers of ending signals, a byte each.
 
-    Nothing that waits on a lock would do: a signal just before the wait would not end it. PID 1 of a
-    container hears of no signal that it does not handle.
+    A wait on a lock would not do: a signal just before it would not end it. PID 1 of a container does not receive
+    signals that it has no handler for.
     """
     reader, writer = socket.socketpair()
     wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # the last one stops an NGINX image
@@ -213,13 +213,13 @@ def _signals() -> Iterator[socket.socket]:
 
 
 def _next(ended: socket.socket, seconds: float | None) -> int | None:
-    """The next signal; None after so many seconds without one (None: never)."""
+    """The next signal; None after ``seconds`` without one (None: wait for ever)."""
     ready, _, _ = select.select([ended], [], [], seconds)
     return ended.recv(1)[0] if ready else None
 
 
 def _say(text: str) -> None:
-    """One event, one line."""
+    """Print one event in one line."""
     with contextlib.suppress(OSError):
         print(f"certmgr: {text}", file=sys.stderr, flush=True)
 

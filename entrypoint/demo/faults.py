@@ -1,7 +1,7 @@
-"""A listening port, TLS and HTTP on its connections, and the ways in which it can fail its clients.
+"""A listening port with TLS and HTTP on its connections, and the ways in which a server can fail its clients.
 
-A port is accepted on by one thread, and each connection is served by a daemon thread of its own.
-The faults here need a socket and no TLS; those that speak a little TLS are in ``imposter``.
+One thread accepts connections, and a daemon thread serves each. The faults here need a socket and no TLS; those that
+need some TLS are in ``imposter``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class Mode(enum.StrEnum):
-    """How the stand-in treats a TLS client, from the next connection on."""
+    """The stand-in's treatment of TLS clients, from the next connection on."""
 
     NORMAL = "normal"
     RESET = "reset"  # RST once the ClientHello is read
@@ -59,7 +59,7 @@ class Deadline:
         self._end = time.monotonic() + seconds
 
     def apply(self, conn: socket.socket) -> socket.socket:
-        """The socket, limited to the time left. Raises TimeoutError where none is."""
+        """The socket, with the remaining time as its timeout. Raises TimeoutError where none remains."""
         left = self._end - time.monotonic()
         if left <= 0:
             raise TimeoutError("the time for this connection is over")
@@ -77,9 +77,8 @@ def listening_socket(host: str, port: int) -> socket.socket:
 class Port:
     """A TCP port that hands each connection to ``serve`` in a daemon thread.
 
-    ``serve`` may raise OSError (which includes ssl.SSLError) whenever the client misbehaves or
-    leaves: the connection is closed, and nothing else happens. ``open`` after ``close`` takes the
-    same port again.
+    ``serve`` may raise OSError (which includes ssl.SSLError) whenever the client misbehaves or leaves: the connection
+    is closed, with no other effect. ``open`` after ``close`` takes the same port again.
     """
 
     def __init__(self, host: str, port: int, serve: Callable[[socket.socket], None]) -> None:
@@ -147,7 +146,7 @@ class Port:
 
 
 class TlsPipe:
-    """The server's side of TLS between memory and a socket, so that ``send`` decides how bytes leave."""
+    """The server's side of TLS between memory and a socket: ``send`` decides how bytes leave."""
 
     def __init__(
         self,
@@ -163,7 +162,7 @@ class TlsPipe:
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
 
     def run(self, step: Callable[[], _T]) -> _T:
-        """The step's value, once the client has sent what it needs. Raises OSError, after any alert."""
+        """The result of a TLS step, after the reads that it needs. Raises OSError, after sending any alert."""
         while True:
             try:
                 return step()
@@ -177,31 +176,31 @@ class TlsPipe:
                 self._incoming.write_eof()
 
     def read(self) -> bytes:
-        """Some bytes that the client has sent. Raises OSError where it has left."""
+        """Some decrypted bytes from the client. Raises OSError where it has left."""
         return self.run(lambda: self.tls.read(4096))
 
     def write(self, data: bytes) -> None:
-        """Sends all of the data."""
+        """Send all of the data."""
         self.run(lambda: self.tls.write(data))
 
     def end(self) -> None:
-        """Says that nothing more is to come (close_notify), without waiting for an answer."""
+        """Send close_notify, without waiting for an answer."""
         with contextlib.suppress(ssl.SSLWantReadError):
             self.tls.unwrap()
         self.flush()
 
     def flush(self) -> None:
-        """Sends what TLS has written."""
+        """Send the pending TLS records."""
         if data := self._outgoing.read():
             self._deadline.apply(self._conn)
             self._send(data)
 
 
 def server_context(tls: str, *pairs: tuple[Sequence[x509.Certificate], bytes, str | None]) -> ssl.SSLContext:
-    """A server for TLS "1.2", "1.3" or "both"; each pair is a chain, its key as PEM, and the key's password.
+    """A server context for TLS "1.2", "1.3" or "both"; each pair is a chain, its key as PEM, and the key's password.
 
-    One pair for each key type may be given. Raises ValueError for another version, ssl.SSLError where
-    a key does not fit its chain.
+    One pair for each key type may be given. Raises ValueError for another version, ssl.SSLError where a key does not
+    fit its chain.
     """
     if tls not in _VERSIONS:
         raise ValueError(f"tls: expected one of {', '.join(_VERSIONS)}, found {tls!r}")
@@ -218,14 +217,14 @@ def server_context(tls: str, *pairs: tuple[Sequence[x509.Certificate], bytes, st
 
 @contextlib.contextmanager
 def _in_memory(data: bytes) -> Iterator[Path]:
-    """The path of a file without a name that holds the data."""
+    """The path of an anonymous file with the data."""
     with os.fdopen(os.memfd_create("certfront-demo"), "wb", buffering=0) as file:
         file.write(data)
         yield Path(f"/proc/self/fd/{file.fileno()}")
 
 
 def http_answer(status: str, text: str, body: bool = True) -> bytes:
-    """A response of one line of text; with ``body`` false, as HEAD wants it."""
+    """A response with one line of text; without ``body`` for HEAD."""
     data = f"{text}\n".encode()
     head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {len(data)}\r\n"
     return head.encode() + b"Connection: close\r\n\r\n" + (data if body else b"")
@@ -243,44 +242,44 @@ def read_request(read: Callable[[], bytes]) -> tuple[str, str]:
 
 
 def finish(conn: socket.socket, deadline: Deadline) -> None:
-    """Ends the connection with FIN: with unread data, a plain close would send RST."""
+    """End the connection with FIN: with unread data, a plain close would send RST."""
     conn.shutdown(socket.SHUT_WR)
     while deadline.apply(conn).recv(65536):
         pass
 
 
 def reset(conn: socket.socket) -> None:
-    """Ends the connection with RST."""
+    """End the connection with RST."""
     conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     conn.close()
 
 
 def hang(conn: socket.socket) -> None:
-    """Says nothing until the client leaves or the port is closed."""
+    """Send nothing until the client leaves or the port is closed."""
     conn.settimeout(None)
     while conn.recv(65536):
         pass
 
 
 def close(conn: socket.socket) -> None:
-    """Ends the connection without a byte."""
+    """End the connection without sending a byte."""
     finish(conn, Deadline(HANDSHAKE_SECONDS))
 
 
 def plain_http(conn: socket.socket) -> None:
-    """Answers as an HTTP server that was sent a TLS handshake."""
+    """Answer in plain HTTP, as a server does that received a TLS handshake."""
     conn.sendall(http_answer("400 Bad Request", "This port speaks HTTP."))
     close(conn)
 
 
 def garbage(conn: socket.socket, source: random.Random) -> None:
-    """Answers with up to 4 KB of the source's next bytes."""
+    """Answer with up to 4 KB of the source's next bytes."""
     conn.sendall(source.randbytes(source.randint(1, 4096)))
     close(conn)
 
 
 def drip(conn: socket.socket, data: bytes, wait: Callable[[], object]) -> None:
-    """Sends the data one byte at a time, with ``wait`` called before each."""
+    """Send the data one byte at a time, with ``wait`` called before each."""
     for byte in data:
         wait()
         conn.sendall(bytes([byte]))

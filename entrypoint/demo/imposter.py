@@ -1,8 +1,8 @@
-"""TLS 1.2 by hand, as far as a server without the right key gets, and the imposter made of it.
+"""The first flight of TLS 1.2, written by hand, and a server without the right key that sends it.
 
-OpenSSL refuses to load a key that does not fit its certificate, so the server's first flight (RFC
-5246, section 7.3) is written here byte by byte: ServerHello, the genuine Certificate, a
-ServerKeyExchange that a foreign key has signed, ServerHelloDone.
+OpenSSL refuses to load a key that does not fit its certificate, so the server's first flight (RFC 5246, section 7.3) is
+written here byte by byte: ServerHello, the genuine Certificate, a ServerKeyExchange that a foreign key has signed,
+ServerHelloDone.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _RECORD = 16384
 
 
 class NotClientHello(OSError):
-    """Raised where a client's first bytes are no ClientHello."""
+    """A client's first bytes are no ClientHello."""
 
 
 class _Reader:
-    """Takes vectors (RFC 5246, section 4.3) off a message."""
+    """Reads vectors (RFC 5246, section 4.3) from a message."""
 
     def __init__(self, data: bytes) -> None:
         self._rest = data
@@ -65,7 +65,7 @@ class _Reader:
 
 @dataclass(frozen=True)
 class ClientHello:
-    """What a client offers (RFC 5246, section 7.4.1.2)."""
+    """A client's offer (RFC 5246, section 7.4.1.2)."""
 
     random: bytes
     ciphers: tuple[int, ...]
@@ -73,7 +73,7 @@ class ClientHello:
 
     @classmethod
     def parse(cls, body: bytes) -> ClientHello:
-        """Of a handshake message without its header. Raises NotClientHello."""
+        """The offer in a handshake message without its header. Raises NotClientHello."""
         reader = _Reader(body)
         random = reader.take(2 + 32)[2:]
         reader.vector(1)
@@ -125,7 +125,7 @@ def read_hello(conn: socket.socket, deadline: Deadline | None = None) -> tuple[b
 
 
 def server_flight(hello: ClientHello, ders: Sequence[bytes], key: PrivateKey) -> bytes:
-    """The records of a server's first flight with that chain, its ServerKeyExchange signed by ``key``."""
+    """The records of a server's first flight with ``chain``, its ServerKeyExchange signed by ``key``."""
     server_random = secrets.token_bytes(32)
     rsa_signed = isinstance(key, rsa.RSAPrivateKey)
     messages = (
@@ -140,7 +140,7 @@ def server_flight(hello: ClientHello, ders: Sequence[bytes], key: PrivateKey) ->
 
 
 def foreign_key(certificate: x509.Certificate) -> PrivateKey:
-    """A new key of the same kind and size as the certificate's: only its signatures differ."""
+    """A new key of the certificate's type and size, whose signatures do not verify."""
     public_key = certificate.public_key()
     if isinstance(public_key, rsa.RSAPublicKey):
         return rsa.generate_private_key(public_exponent=65537, key_size=public_key.key_size)
@@ -150,9 +150,9 @@ def foreign_key(certificate: x509.Certificate) -> PrivateKey:
 
 
 def forged_pem(certificate: x509.Certificate) -> bytes:
-    """A foreign key that claims the certificate's public half, which is all that OpenSSL compares.
+    """A foreign private key with the certificate's public key, which is all that OpenSSL compares.
 
-    With it, OpenSSL itself plays the imposter, over TLS 1.3, too. Not encrypted: it is worth nothing.
+    With it, OpenSSL itself plays the imposter, over TLS 1.3, too. It is not encrypted, as it has no value.
     """
     key = foreign_key(certificate)
     form, plain = serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
@@ -172,7 +172,7 @@ class Reply:
 
 
 def play(conn: socket.socket, hello: ClientHello, ders: Sequence[bytes], key: PrivateKey) -> Reply:
-    """Sends the flight, reads what the client makes of it, and ends the connection."""
+    """Send the flight, read the client's reply, and end the connection."""
     deadline = Deadline(HANDSHAKE_SECONDS)
     deadline.apply(conn).sendall(server_flight(hello, ders, key))
     header = _receive(conn, 5, deadline)
@@ -183,7 +183,7 @@ def play(conn: socket.socket, hello: ClientHello, ders: Sequence[bytes], key: Pr
 
 
 def play_malformed(conn: socket.socket, hello: ClientHello) -> Reply:
-    """As ``play``, with bytes in the place of the chain that are no certificate."""
+    """As ``play``, with random bytes instead of certificates."""
     kind = KeyType.RSA if KeyType.RSA in hello.key_types else KeyType.ECDSA
     return play(conn, hello, (b"This is no certificate.",), cached_key(kind, "malformed"))
 
@@ -191,9 +191,8 @@ def play_malformed(conn: socket.socket, hello: ClientHello) -> Reply:
 class Imposter:
     """A TLS 1.2 server with somebody else's chain (leaf first, DER) and a foreign key.
 
-    A context manager. With ``key``, that one signs instead: with the right one, nothing is wrong
-    with the flight. ``replies`` holds the clients' answers once they are there. ``key_type`` must
-    be the leaf's, otherwise ValueError.
+    A context manager. With ``key``, that key signs instead: with the right one, the flight is correct. ``replies`` has
+    the clients' answers as they arrive. ``key_type`` must be the leaf's, otherwise ValueError.
     """
 
     def __init__(self, chain: Sequence[bytes], key_type: KeyType, key: PrivateKey | None = None) -> None:
@@ -207,7 +206,7 @@ class Imposter:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens: host and port."""
+        """The host and port of the listener."""
         return self._port.address
 
     def reply(self, timeout: float = HANDSHAKE_SECONDS) -> Reply:
@@ -235,7 +234,7 @@ class Imposter:
 
 
 def _receive(conn: socket.socket, length: int, deadline: Deadline | None) -> bytes:
-    """Exactly so many bytes. Raises ConnectionError where the client leaves first."""
+    """Exactly ``count`` bytes. Raises ConnectionError where the client leaves first."""
     data = b""
     while len(data) < length:
         if not (part := (deadline.apply(conn) if deadline else conn).recv(length - len(data))):
@@ -245,7 +244,7 @@ def _receive(conn: socket.socket, length: int, deadline: Deadline | None) -> byt
 
 
 def _sized(data: bytes, length: int) -> bytes:
-    """A vector: its length in so many bytes, and its data."""
+    """A vector: the data, preceded by its length."""
     return len(data).to_bytes(length) + data
 
 
@@ -258,7 +257,7 @@ def _numbers(data: bytes) -> tuple[int, ...]:
 
 
 def _server_hello(hello: ClientHello, server_random: bytes, cipher: int) -> bytes:
-    """Version 1.2, no session, no compression, and an answer to each extension that wants one."""
+    """A ServerHello: version 1.2, no session, no compression, and an answer to each extension that requires one."""
     answers = {_RENEGOTIATION_INFO: b"\0", _EXTENDED_MASTER_SECRET: b"", _POINT_FORMATS: b"\1\0"}
     offered = {*hello.extensions, _RENEGOTIATION_INFO} if 0x00FF in hello.ciphers else hello.extensions
     extensions = b"".join(k.to_bytes(2) + _sized(data, 2) for k, data in answers.items() if k in offered)

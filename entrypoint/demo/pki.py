@@ -1,7 +1,7 @@
-"""The certification authorities behind the stand-in CertMgr: what makes certificates, good and odd.
+"""Certification authorities for the stand-in CertMgr, which issue good and faulty certificates.
 
-Everything is made in memory, with the caller's key or a new one. Keys of authorities are ECDSA
-P-256, because RSA keys take long to make; ``cached_key`` saves that time for leaves, too.
+Everything is made in memory, with the caller's key or a new one. Keys of authorities are ECDSA P-256, because RSA keys
+take long to make; ``cached_key`` saves that time for leaves, too.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def cached_key(key_type: KeyType, label: str = "", bits: int = 2048) -> PrivateK
 
 
 def key_type_of(key: PrivateKey) -> KeyType:
-    """RSA or ECDSA."""
+    """The key's type, RSA or ECDSA."""
     return KeyType.RSA if isinstance(key, rsa.RSAPrivateKey) else KeyType.ECDSA
 
 
@@ -75,7 +75,7 @@ def encrypted_pem(key: PrivateKey, password: bytes, traditional: bool = False) -
 
 
 def plain_pem(key: PrivateKey) -> bytes:
-    """The key as PKCS#8 without encryption: for those who keep theirs so."""
+    """The key as PKCS #8 without encryption."""
     form = serialization.PrivateFormat.PKCS8
     return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
 
@@ -117,7 +117,7 @@ def ascii_names(names: str | Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Profile:
-    """What a leaf says beyond names and dates; every departure from the default is an oddity."""
+    """The fields of a leaf besides names and dates; every departure from the defaults is a fault."""
 
     san: bool = True
     eku: tuple[x509.ObjectIdentifier, ...] = (ExtendedKeyUsageOID.SERVER_AUTH,)
@@ -172,7 +172,7 @@ class Authority:
 
     @classmethod
     def from_pem(cls, pem: bytes, password: bytes) -> Authority:
-        """What ``to_pem`` wrote. Raises ValueError where it is damaged or the password is another."""
+        """The authority that ``to_pem`` stored. Raises ValueError for a damaged file or a wrong password."""
         blocks = [match.group() for match in _PEM_BLOCK.finditer(pem)]
         if len(blocks) not in (2, 4):
             raise ValueError(f"expected 2 or 4 PEM blocks, found {len(blocks)}")
@@ -189,11 +189,11 @@ class Authority:
 
     @property
     def signer(self) -> Signer:
-        """What signs the leaves."""
+        """The certificate and key that sign the leaves."""
         return self.intermediate or self.root
 
     def chain(self, leaf: x509.Certificate, root: bool = True) -> tuple[x509.Certificate, ...]:
-        """The leaf with this authority's certificates behind it, with or without the root."""
+        """The leaf followed by this authority's certificates, with or without the root."""
         between = (self.intermediate.certificate,) if self.intermediate else ()
         return (leaf, *between, *((self.root.certificate,) if root else ()))
 
@@ -238,7 +238,7 @@ def _name(common_name: str) -> x509.Name:
 def _builder(
     subject: x509.Name, issuer: x509.Name, public_key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 ) -> x509.CertificateBuilder:
-    """What all certificates have, but for the dates."""
+    """The fields of all certificates, without the dates."""
     return (
         x509.CertificateBuilder(subject_name=subject, issuer_name=issuer)
         .public_key(public_key)
@@ -254,7 +254,7 @@ def _ca_builder(
     years: int,
     path_length: int | None,
 ) -> x509.CertificateBuilder:
-    """An authority's certificate (RFC 5280, sections 4.2.1.3 and 4.2.1.9)."""
+    """The fields of an authority's certificate (RFC 5280, sections 4.2.1.3 and 4.2.1.9)."""
     now = datetime.now(UTC)
     return (
         _builder(subject, issuer, public_key)
@@ -266,7 +266,7 @@ def _ca_builder(
 
 
 def _intermediate(subject: x509.Name | str, key: PrivateKey, root: Signer) -> Signer:
-    """An intermediate of that subject and key, signed by the root."""
+    """An intermediate with that subject and key, signed by the root."""
     subject = _name(subject) if isinstance(subject, str) else subject
     builder = _ca_builder(subject, root.certificate.subject, key.public_key(), years=10, path_length=0)
     builder = builder.add_extension(_authority_key_identifier(root), critical=False)
@@ -274,7 +274,7 @@ def _intermediate(subject: x509.Name | str, key: PrivateKey, root: Signer) -> Si
 
 
 def _leaf_builder(names: tuple[str, ...], key: PrivateKey, signer: Signer, profile: Profile) -> x509.CertificateBuilder:
-    """A server's certificate, but for the dates."""
+    """The fields of a server certificate, without the dates."""
     subject = _name(names[0]) if len(names[0]) <= 64 else x509.Name([])  # ub-common-name of X.520
     builder = _builder(subject, signer.certificate.subject, key.public_key()).add_extension(
         _key_usage(ca=False), critical=True

@@ -9,7 +9,7 @@ _FIRST, _COUNT = 10_000, 20_000  # below those that the kernel gives to other pr
 
 
 class Ports:
-    """TCP ports that nobody listens on. Until they are released, nobody else who asks here gets one of them."""
+    """Free TCP ports, each reserved against other callers of this class until released."""
 
     def __init__(self, count: int) -> None:
         self._claims: dict[int, socket.socket] = {}
@@ -18,16 +18,16 @@ class Ports:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The ports."""
+        """The port numbers."""
         return tuple(self._claims)
 
     def release(self) -> None:
-        """Give them back; the kernel does so as well when the process ends."""
+        """Release the ports; the kernel does so as well when the process ends."""
         for claim in self._claims.values():
             claim.close()
 
     def _claim(self, port: int) -> None:
-        """By a name in the kernel's abstract namespace (unix(7)), as programs start to listen some time later."""
+        """Reserve a port, which a program binds later, by an abstract UNIX socket name (unix(7))."""
         claim = socket.socket(socket.AF_UNIX)
         try:
             claim.bind(f"\0certfront-port-{port}")

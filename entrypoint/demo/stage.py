@@ -36,14 +36,14 @@ _RANDOM = secrets.token_urlsafe(24).encode()
 
 
 class StepFailed(Exception):
-    """What was expected did not happen in time."""
+    """A condition did not come true in time."""
 
 
 class Stage:
-    """A context manager; what it started ends with it, and its folder goes.
+    """A context manager; at its end all processes are stopped and the folder is removed.
 
-    ``environment`` overrides variables of certfront's, None takes one away. The key is encrypted unless
-    ``password`` is None. ``ports`` are those of HTTP, HTTPS and the status; without them, any free ones.
+    ``environment`` overrides certfront's variables, and None unsets one. The key is encrypted unless ``password`` is
+    None. ``ports`` are those of HTTP, HTTPS and the status; without them, any free ones.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Stage:
             self.secret("ssl_pw.txt", password + b"\n")
 
     def secret(self, name: str, data: bytes) -> Path:
-        """Put a file that only its owner can read into the folder, in place of the one before, as editors do."""
+        """Put a file that only its owner can read into the folder, replacing the old one by a rename, as editors do."""
         path, new = self.folder / name, self.folder / f".{name}.new"
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
         with os.fdopen(descriptor, "wb") as file:
@@ -128,7 +128,7 @@ class Stage:
         return kept | {name: value for name, value in own.items() if value is not None}
 
     def command(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run another certfront command with the same environment, to its end."""
+        """Run another certfront command with the same environment, and return its result."""
         return subprocess.run(
             [sys.executable, "-m", "entrypoint", *arguments],
             env=self._environment(),
@@ -140,7 +140,7 @@ class Stage:
         )
 
     def log(self) -> str:
-        """All that certfront and NGINX have said so far."""
+        """The output of certfront and NGINX so far."""
         path = self.folder / "certfront.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
@@ -196,9 +196,9 @@ class Stage:
         return dict(entries[0]) if entries else {}
 
     def served(self) -> str:
-        """The SHA-256 fingerprint that a visitor gets, empty where TLS does not answer.
+        """The SHA-256 fingerprint of the certificate that a visitor gets, empty where TLS does not answer.
 
-        Without an event loop: one that Ctrl-C strikes while it is made complains at its end.
+        There is no event loop: one that Ctrl-C interrupts while it starts would warn at its end.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -223,12 +223,12 @@ class Stage:
         return time.monotonic() - started
 
     def outcome(self, outcome: str) -> Callable[[], bool]:
-        """A condition: the last check ended so."""
+        """A condition for `wait`: the last check ended with this outcome."""
         return lambda: self.status().get("outcome") == outcome
 
 
 def fingerprint(issued: Issued) -> str:
-    """SHA-256 of a leaf, as certfront writes it."""
+    """The SHA-256 fingerprint of a leaf, in certfront's spelling."""
     return hashlib.sha256(issued.certificate.public_bytes(Encoding.DER)).hexdigest()
 
 
@@ -238,7 +238,7 @@ def _credential(issued: Issued) -> Credential:
 
 
 def are_free(*ports: int) -> bool:
-    """Whether nobody listens on any of these ports now."""
+    """Whether no process listens on any of these ports now."""
     try:
         for port in ports:
             socket.create_server(("", port)).close()
@@ -248,7 +248,7 @@ def are_free(*ports: int) -> bool:
 
 
 def _descendants(pid: int) -> list[int]:
-    """The processes below one, from /proc."""
+    """The descendants of a process, from /proc."""
     children = [child for child in _processes() if _parent(child) == pid]
     return children + [below for child in children for below in _descendants(child)]
 

@@ -1,7 +1,7 @@
 """The stand-in CertMgr: a TLS server that picks certificates by SNI as Domino's TLS cache does.
 
-A name is looked up exactly, then as a wildcard; whatever is not there (unknown, archived, or not
-for this server) gets the default certificate, and no error. Everything can be changed while it runs.
+A name is looked up exactly, then as a wildcard. For a name without a credential (unknown, archived, or not for this
+server) the default certificate is presented, without an error. Everything can be changed while it runs.
 """
 
 from __future__ import annotations
@@ -32,9 +32,8 @@ _SELF_TEST = ("letsdebug-test", "DOMINO-ACME-PROTOCOL-CHALLENGE-DATA-OK")
 class Credential:
     """A TLS Credentials document: names, a key, and the chain, which is presented exactly as given.
 
-    ``names`` may be Unicode and become A-labels; the chain's certificates may be given as DER and
-    become certificates. The first one must belong to the key, otherwise ValueError: no server can
-    complete a handshake without that.
+    ``names`` may be Unicode and become A-labels; the chain's certificates may be given as DER and become certificates.
+    The first one must belong to the key, otherwise ValueError: no server can complete a handshake without that.
     """
 
     names: tuple[str, ...]
@@ -63,12 +62,12 @@ class Credential:
 
     @property
     def key_type(self) -> KeyType:
-        """The type of its key."""
+        """The type of the key."""
         return pki.key_type_of(self.key)
 
     @property
     def loaded(self) -> bool:
-        """Whether the TLS cache has it."""
+        """Whether the TLS cache has loaded it."""
         return self.servers_with_access and not self.archived
 
 
@@ -86,10 +85,10 @@ class Request:
 class StandInCertMgr:
     """A CertMgr's TLS port, and its plain HTTP port where ``http_port`` is given (0: a free one).
 
-    A context manager; ``start`` and ``stop`` may also be called in turn, and the ports stay the
-    same. ``default`` is what comes back for names that it does not have. All methods and attributes
-    may be used while it runs, from any thread; they apply from the next connection on.
-    ``on_event`` is called with a sentence for each request, from the connection's thread.
+    A context manager; ``start`` and ``stop`` may also be called in turn, and the ports stay the same. ``default`` is
+    presented for names without a credential. All methods and attributes may be used while it runs, from any thread;
+    they apply from the next connection on. ``on_event`` is called with a sentence for each request, from the
+    connection's thread.
     """
 
     def __init__(  # noqa: PLR0913 - all but the first have defaults, and most go by keyword
@@ -123,7 +122,7 @@ class StandInCertMgr:
             self.put(credential)
 
     def start(self) -> None:
-        """Listens. Raises OSError where a port is taken or forbidden; then none is open."""
+        """Listen. Raises OSError where a port is taken or forbidden; then none is open."""
         self._stopped.clear()
         try:
             for port in self._ports:
@@ -133,7 +132,7 @@ class StandInCertMgr:
             raise
 
     def stop(self) -> None:
-        """Ends all connections and frees the ports before it returns."""
+        """End all connections and free the ports."""
         self._stopped.set()
         for port in self._ports:
             port.close()
@@ -157,7 +156,7 @@ class StandInCertMgr:
 
     @property
     def mode(self) -> str:
-        """How clients are treated: one of ``faults.Mode``. Raises ValueError for another word."""
+        """The treatment of clients: one of ``faults.Mode``. Raises ValueError for another word."""
         return self._mode
 
     @mode.setter
@@ -176,7 +175,7 @@ class StandInCertMgr:
             return self._lock.wait_for(lambda: len(self._log) >= count, timeout)
 
     def put(self, credential: Credential) -> None:
-        """Adds it, in place of those with the same names and key type. Raises ssl.SSLError if unusable."""
+        """Add a credential, replacing those with the same names and key type. Raises ssl.SSLError if unusable."""
         _genuine(self._tls, (credential,))  # so that a fault shows here, and not in a handshake
         with self._lock:
             same = (set(credential.names), credential.key_type)
@@ -184,19 +183,19 @@ class StandInCertMgr:
             self._credentials = (*others, credential)
 
     def remove(self, names: str | Iterable[str]) -> None:
-        """Deletes the credentials that have one of the names. Raises LookupError where none has."""
+        """Delete the credentials that have one of the names. Raises LookupError where none has."""
         self._change(names, lambda _: None)
 
     def archive(self, names: str | Iterable[str]) -> None:
-        """As a key rollover does with the old document: it is not loaded any more."""
+        """Archive a document, as a key rollover does with the old one: it is not loaded any more."""
         self._change(names, lambda credential: replace(credential, archived=True))
 
     def deny(self, names: str | Iterable[str]) -> None:
-        """Takes this server off "Servers with access" of the credentials that have one of the names."""
+        """Remove this server from "Servers with access" of the credentials that have one of the names."""
         self._change(names, lambda credential: replace(credential, servers_with_access=False))
 
     def allow(self, names: str | Iterable[str]) -> None:
-        """Puts this server back on "Servers with access"."""
+        """Add this server to "Servers with access" again."""
         self._change(names, lambda credential: replace(credential, servers_with_access=True))
 
     def _change(self, names: str | Iterable[str], change: Callable[[Credential], Credential | None]) -> None:
@@ -208,7 +207,7 @@ class StandInCertMgr:
             self._credentials = tuple(c for c in changed if c)
 
     def _find(self, sni: str | None) -> tuple[Credential, ...]:
-        """The credentials for a name, one for each key type; none where the default is the answer."""
+        """The credentials for a name, one for each key type; empty where the default is presented."""
         name, known = (sni or "").lower().rstrip("."), self._credentials
         for wanted in (name, "*." + name.partition(".")[2]):
             if found := {c.key_type: c for c in known if c.loaded and wanted in c.names}:
@@ -216,7 +215,7 @@ class StandInCertMgr:
         return ()
 
     def _choosing(self, make: Callable[[str, tuple[Credential, ...]], ssl.SSLContext]) -> ssl.SSLContext:
-        """A context that passes each client on to the one made of the credentials for its SNI."""
+        """A context whose SNI callback switches each client to the context of its credentials."""
         context_of = functools.lru_cache(maxsize=4096)(functools.partial(make, self._tls))
 
         def choose(tls: ssl.SSLObject, sni: str | None, _: ssl.SSLContext) -> None:
@@ -227,7 +226,7 @@ class StandInCertMgr:
         return front
 
     def _serve_tls(self, conn: socket.socket) -> None:
-        """One connection, treated as the mode at its beginning says."""
+        """Serve one connection in the mode that holds at its beginning."""
         mode, deadline = self._mode, Deadline(faults.HANDSHAKE_SECONDS)
         received, hello = imposter.read_hello(conn, None if mode is Mode.HANG else deadline)
         self._note(hello, mode)
@@ -252,7 +251,7 @@ class StandInCertMgr:
         self._on_event(f"asked for {sni or 'no name'!r} by a client for {kinds}: {answer}")
 
     def _answer(self, conn: socket.socket, received: bytes, deadline: Deadline, mode: Mode) -> None:
-        """The handshake, one HTTP request and its answer."""
+        """Complete the handshake, and answer one HTTP request."""
         send: Callable[[bytes], object] = conn.sendall
         if mode is Mode.DRIP:
             send = functools.partial(faults.drip, conn, wait=lambda: self._stopped.wait(self.drip_delay))
@@ -269,14 +268,14 @@ class StandInCertMgr:
         faults.finish(conn, deadline)
 
     def _http(self, read: Callable[[], bytes], write: Callable[[bytes], object]) -> None:
-        """Reads one request and answers it."""
+        """Read one request and answer it."""
         method, path = faults.read_request(read)
         status, text = self._page(path)
         self._on_event(f"{method[:16]!a} {path[:200]!a}: {status}")
         write(faults.http_answer(status, text, body=method != "HEAD"))
 
     def _page(self, path: str) -> tuple[str, str]:
-        """Status and text for a path."""
+        """The status and text for a path."""
         if not path.startswith(_CHALLENGES):
             return "404 Not Found", "This is a stand-in for Domino CertMgr."
         known = {**self.challenges, _SELF_TEST[0]: _SELF_TEST[1]}
@@ -285,13 +284,13 @@ class StandInCertMgr:
 
 
 def _genuine(tls: str, credentials: tuple[Credential, ...]) -> ssl.SSLContext:
-    """A context that holds the credentials: one chain for each key type."""
+    """A context with the credentials: one chain for each key type."""
     password = secrets.token_hex(32)
     pairs = ((c.certificates, pki.encrypted_pem(c.key, password.encode()), password) for c in credentials)
     return faults.server_context(tls, *pairs)
 
 
 def _forged(tls: str, credentials: tuple[Credential, ...]) -> ssl.SSLContext:
-    """The same chains in the hands of someone without the keys."""
+    """A context with the same chains and foreign keys."""
     pairs = ((c.certificates, imposter.forged_pem(c.certificates[0]), None) for c in credentials)
     return faults.server_context(tls, *pairs)

@@ -187,7 +187,7 @@ def _log_tail(stage: Stage) -> str:
 
 
 def _quote(entry: dict[str, Any]) -> None:
-    """What the status says of a refusal, wrapped for the terminal."""
+    """The status's detail of a refusal, wrapped for the terminal."""
     text = f"certfront says: {entry['outcome']}: {entry['detail']}"
     paragraphs = [text, f"hint: {entry['hint']}"] if entry["hint"] else [text]
     width = shutil.get_terminal_size().columns

@@ -1,7 +1,7 @@
-"""A certificate chain by SNI, read off a TLS port: CertMgr's, and our own NGINX's for the proof.
+"""A certificate chain by SNI from a TLS port: CertMgr's, and NGINX's for the proof.
 
-Certificate verification is off on purpose: the handshake is *completed*, which proves that the other side holds the
-leaf's private key, and that key must be ours (see ``core.vet``). Chain and proof come from the same connection.
+The certificate is not verified, on purpose: the handshake is *completed*, which proves that the other side holds the
+leaf's private key, and that key must be ours (see ``core.x509.vet``). Chain and proof come from the same connection.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ async def fetch(
     *,
     proxy_protocol: bool = False,
 ) -> tuple[bytes, ...]:
-    """The chain that ``host`` presents when it is asked for ``name``, each certificate as DER, as presented.
+    """The chain that ``host`` presents for the SNI name ``name``, each certificate as DER, in the order presented.
 
-    ``key_type`` restricts the offer to TLS 1.2 with that kind of certificate: TLS 1.3 leaves the choice to the
-    server. Where the server has nothing for such an offer, it is asked once more without the restriction, so that the
-    caller can name what it has. ``timeout`` is for everything together, in seconds. Raises `Refused`. Port 0 is a UNIX
-    socket at the path ``host``; with ``proxy_protocol`` the connection begins with that protocol's header, version 1.
+    ``key_type`` restricts the offer to TLS 1.2 with that kind of certificate, as with TLS 1.3 the server chooses. Where
+    the server refuses that offer, a second handshake without the restriction lets the caller name the certificate that
+    it has. ``timeout`` covers everything together, in seconds. Raises `Refused`. Port 0 is a UNIX socket at the path
+    ``host``; with ``proxy_protocol`` the connection begins with that protocol's header, version 1.
     """
     progress = [_RESOLVING]
     try:
@@ -102,7 +102,7 @@ async def _resolved(host: str, port: int) -> Sequence[_Address]:
 
 
 async def _connected(addresses: Sequence[_Address]) -> socket.socket:
-    """A connection to the first address that takes one: the next is tried when one fails, or takes long."""
+    """A connection to the first address that accepts it; the next is tried after a failure or a delay (RFC 8305)."""
     waiting, trying, failed = list(addresses), set[asyncio.Task[socket.socket]](), list[BaseException]()
     try:
         while waiting or trying:
@@ -135,7 +135,7 @@ async def _connection(address: _Address) -> socket.socket:
 
 
 def _closed(task: asyncio.Task[socket.socket]) -> None:
-    """Close a connection that came too late."""
+    """Close a connection that was not needed any more."""
     if not task.cancelled() and not task.exception():
         task.result().close()
 

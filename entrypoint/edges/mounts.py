@@ -1,7 +1,7 @@
-"""Files that are mounted by themselves, as ``-v ./key.pem:/etc/nginx/key.pem`` does: the host's folder is not seen.
+"""Files that are bind-mounted by themselves, such as ``-v ./key.pem:/etc/nginx/key.pem``.
 
-What the host writes into such a file is written here as well; what it puts in the file's place is never seen: the mount
-keeps the old one, which has no name any more.
+What the host writes into such a file is visible here. A file that takes its place on the host is not: the mount keeps
+the old inode, which has no name any more.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 def alone(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """Those of the paths that are mount points, and no folders; the folders above may be links."""
+    """The paths that are mount points and no folders; symbolic links above them are followed."""
     points, real = _points(), functools.cache(os.path.realpath)
     found = (path for path in paths if f"{real(path.parent).rstrip('/')}/{path.name}" in points)
     return tuple(path for path in found if not path.is_dir())
 
 
 def replaced(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """Those of files mounted by themselves (see `alone`) that were removed on the host, or renamed over."""
+    """The files mounted by themselves (see `alone`) that were removed or replaced on the host."""
     return tuple(path for path in paths if _has_no_name(path))
 
 
@@ -37,7 +37,7 @@ def _has_no_name(path: Path) -> bool:
 
 
 def _points() -> frozenset[str]:
-    """All mount points, as proc(5) lists them: the fifth field, with white space in octal."""
+    """All mount points of /proc/self/mountinfo (proc(5)): the fifth field, with white space in octal."""
     try:
         lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Trusted roots, from a PEM file or from the system."""
+"""Trusted root certificates, from a PEM file or from the system."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger("certfront")
 def load(source: str) -> list[x509.Certificate]:
     """The certificates of ``TRUSTED_ROOTS_FILE``. Raises `Refused` (untrusted) where there are none.
 
-    One that does not parse is left out with a warning: the others are trusted as before.
+    A certificate that does not parse is left out with a warning: the others are trusted as before.
     """
     path = Path(ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt")
     path = path if source == "system" else Path(source)
@@ -42,6 +42,6 @@ def load(source: str) -> list[x509.Certificate]:
 
 @functools.lru_cache(maxsize=64)
 def _say(path: Path, fault: str) -> None:
-    """Once: the roots are read for every chain that is vetted."""
+    """Log a warning once: the roots are loaded for every chain that is vetted."""
     if fault:
         log.warning("TRUSTED_ROOTS_FILE: %s: %s; it is left out", path, fault)

@@ -1,8 +1,8 @@
-"""The user's key, password and root files: told when they may have changed, and compared by content.
+"""The user's files and folders, watched for changes and compared by content.
 
-Folders are watched: Kubernetes swaps a ``..data`` symlink, editors and secrets agents rename; and beside them those
-files that are mounted by themselves, as their folder on the host is not here. Watching may fail (network file systems),
-so the caller compares contents on its own timer as well.
+Folders are watched, because Kubernetes swaps a ``..data`` link and editors and secrets agents rename; files that are
+mounted by themselves are watched too, because their folder is the host's. Watching may fail (network file systems), so
+the caller compares contents on its own timer as well.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ON_A_TIMER = "its files are compared on a timer only"
 
 
 class Spot(NamedTuple):
-    """A folder, or a file that is mounted by itself, under a path; told from another one that takes its place."""
+    """A watched folder, or a file that is mounted by itself, with its inode: a replacement is another spot."""
 
     path: Path
     device: int
@@ -42,7 +42,7 @@ class Spot(NamedTuple):
 
 
 def contents(paths: Iterable[Path]) -> str:
-    """A hash over what the files hold; a file that cannot be read counts with its reason."""
+    """A hash of the files' contents; for an unreadable file its error number counts."""
     digest = hashlib.sha256()
     for path in paths:
         try:
@@ -54,7 +54,7 @@ def contents(paths: Iterable[Path]) -> str:
 
 
 def being_written(paths: Iterable[Path], now: float) -> bool:
-    """Whether one of the files was changed within the last second before ``now``: it may be half of what it will be."""
+    """Whether a file was modified within the last second before ``now``, and so may still be incomplete."""
     return any(0 <= now - changed < _QUIET for path in paths if (changed := _changed_at(path)) is not None)
 
 
@@ -66,7 +66,7 @@ def _changed_at(path: Path) -> float | None:
 
 
 def spots(folders: Iterable[Path], files: Iterable[Path] = ()) -> tuple[Spot, ...]:
-    """Those of the folders that are folders, closed ones too, and the files. What is made anew is another one."""
+    """The existing folders among ``folders``, unreadable ones too, and the existing ``files``."""
     wanted = [(path, stat.S_ISDIR) for path in folders] + [(path, stat.S_ISREG) for path in files]
     found = set()
     for path, fits in wanted:
@@ -78,10 +78,10 @@ def spots(folders: Iterable[Path], files: Iterable[Path] = ()) -> tuple[Spot, ..
 
 
 class Watch:
-    """Calls ``changed``, from a thread of its own, after whatever happens at one of the spots.
+    """A thread that calls ``changed`` after each change at one of the spots.
 
-    While ``busy`` says so (watchfiles does not tell one change of a file from several) that waits, though not for ever.
-    A spot that cannot be watched leaves the others alone, and a watch that fails begins again.
+    The call waits while ``busy`` returns true, as watchfiles does not tell one change of a file from several, but not
+    for ever. A spot that cannot be watched does not affect the others, and a watch that fails is started again.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Watch:
             threading.Thread(target=self._run, daemon=True, name="watch").start()
 
     def stop(self) -> None:
-        """End it; without waiting for the thread."""
+        """Stop the watch, without waiting for its thread."""
         self._stop.set()
 
     def _run(self) -> None:
@@ -110,7 +110,7 @@ class Watch:
             self._stop.wait(pause)
 
     def _follow(self) -> str:
-        """Watch until it is stopped, or fails; returns why. Something may have changed unseen by then."""
+        """Watch until stopped or failed; returns the reason. Changes may have been missed by then."""
         try:
             with contextlib.ExitStack() as stack:
                 self._tell(*self._paths(stack))
@@ -137,14 +137,14 @@ class Watch:
             self._changed()
 
     def _paths(self, stack: contextlib.ExitStack) -> list[str]:
-        """Those that are still there; watchfiles takes no path that is not UTF-8, but a number leads there as well."""
+        """The existing spots as paths; watchfiles takes UTF-8 only, so other names go by a path in /proc/self/fd."""
         found = [spot.path for spot in self.spots if spot.readable and spot.path.exists()]
         if not found:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         return [str(path) if _is_utf8(path) else _numbered(path, stack) for path in found]
 
     def _say(self, reason: str) -> None:
-        """Once for each reason. A name that is not UTF-8 is none: it changed, and that is told."""
+        """Log each reason once; a changed file whose name is not UTF-8 is no failure."""
         if _NOT_UTF8 in reason or reason in self._said:
             return
         self._said.add(reason)

@@ -1,1 +1,1 @@
-"""What Linux is asked for by all parts alike: files, memory, signals."""
+"""System calls and kernel files that all parts of certfront use: files, memory, signals, sockets."""

@@ -1,4 +1,4 @@
-"""Files that last, on file systems of all kinds: what one cannot do is done in another way, or named."""
+"""Durable files on file systems of all kinds; a missing feature is replaced by another means, or named."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NO_LINK = (*_UNABLE, errno.EMLINK, errno.EXDEV)
 
 
 class Unsupported(OSError):
-    """A file system cannot do what we cannot do without; its text says what."""
+    """The file system lacks a feature that certfront requires; the text names it."""
 
 
 class Locked(Exception):
@@ -27,13 +27,13 @@ class Locked(Exception):
 
 
 def content(path: str | Path) -> bytes:
-    """What a regular file holds. Raises OSError, for anything else as well: a FIFO is not waited for."""
+    """The bytes of a regular file. Raises OSError, also for other kinds of files: a FIFO is not waited for."""
     with files.opened(path) as file:
         return file.read()
 
 
 def holds(path: str, data: bytes) -> bool:
-    """Whether a file holds exactly that."""
+    """Whether a file's content equals ``data``."""
     try:
         return content(path) == data
     except OSError:
@@ -41,7 +41,7 @@ def holds(path: str, data: bytes) -> bool:
 
 
 def write(path: str, data: bytes, *, sync: bool) -> None:
-    """A new file that only its owner may read."""
+    """Write a new file that only its owner may read."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
@@ -51,7 +51,7 @@ def write(path: str, data: bytes, *, sync: bool) -> None:
 
 
 def link(source: str, target: str, *, sync: bool) -> None:
-    """A second name for a file, or a copy where the file system knows no second names."""
+    """Make a hard link to a file, or a copy where the file system has no hard links."""
     try:
         os.link(source, target)
     except OSError as error:
@@ -61,7 +61,7 @@ def link(source: str, target: str, *, sync: bool) -> None:
 
 
 def place(path: str, data: bytes, known: str, *, sync: bool) -> None:
-    """A new file; a second name for the one at ``known`` where that holds the same."""
+    """Write a new file, or make a hard link to the file at ``known`` if its content is the same."""
     if known and holds(known, data):
         link(known, path, sync=sync)
     else:
@@ -69,7 +69,7 @@ def place(path: str, data: bytes, known: str, *, sync: bool) -> None:
 
 
 def made(folders: dict[str, str], name: str) -> str:
-    """Where a file goes, below ``folders`` that are there by relative path; what is missing of them is made."""
+    """The path of a file below ``folders``, a cache of folders by relative path; missing folders are made."""
     folder, _, base = name.rpartition("/")
     if folder not in folders:
         folders[folder] = made(folders, folder)
@@ -78,7 +78,7 @@ def made(folders: dict[str, str], name: str) -> str:
 
 
 def remove(path: Path) -> None:
-    """Whatever is there goes, as far as it can."""
+    """Remove a file, a link or a whole folder, ignoring errors."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -87,7 +87,7 @@ def remove(path: Path) -> None:
 
 
 def require_links(folder: Path, name: str) -> None:
-    """Raises `Unsupported` where a folder takes no symbolic links; ``name`` is one that nobody uses."""
+    """Raise `Unsupported` where a folder takes no symbolic links; ``name`` is a free name in it."""
     remove(folder / name)
     try:
         (folder / name).symlink_to("nowhere")
@@ -98,7 +98,7 @@ def require_links(folder: Path, name: str) -> None:
 
 
 def is_read_only(folder: Path) -> bool:
-    """Whether the file system is mounted so."""
+    """Whether the file system of a path is mounted read-only."""
     try:
         return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
     except OSError:
@@ -106,7 +106,7 @@ def is_read_only(folder: Path) -> bool:
 
 
 def sync_file_system(folder: Path) -> None:
-    """syncfs(2), which also syncs what others have written there: with thousands of files far less than one by one."""
+    """Sync the whole file system (syncfs(2)), other programs' files included: faster for thousands of files."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         failed = ctypes.get_errno() if _libc.syncfs(descriptor) else 0
@@ -119,13 +119,13 @@ def sync_file_system(folder: Path) -> None:
 
 
 def sync_tree(root: Path) -> None:
-    """Sync a folder and those in it."""
+    """Sync a folder and all folders below it."""
     for folder, _, _ in os.walk(root, topdown=False):
         sync(Path(folder))
 
 
 def sync(folder: Path) -> None:
-    """Sync what a folder holds of names; some file systems do that by themselves, and know no way to ask for it."""
+    """Sync the directory entries of a folder; file systems without a call for it sync them by themselves."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -140,7 +140,7 @@ def sync(folder: Path) -> None:
 def lock(path: Path) -> Iterator[None]:
     """Hold a lock for as long as the context lasts; the kernel frees it when the process dies.
 
-    Where nothing can be written there is nothing to lock. Raises `Locked`, `Unsupported`, and OSError.
+    On a read-only file system there is no lock. Raises `Locked`, `Unsupported`, and OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK

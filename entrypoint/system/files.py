@@ -1,4 +1,4 @@
-"""Reading a file that somebody else has put there: one that is a file, of a size that is one, and without waiting."""
+"""Reads of files that belong to other people: regular files only, up to a size limit, without blocking."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _KINDS = {
 
 
 def read(path: str | Path, most: int = LARGEST) -> bytes:
-    """All that a file holds. Raises OSError, also for what is no regular file or has more than ``most`` bytes.
+    """The content of a file. Raises OSError, also for a file that is not regular or larger than ``most`` bytes.
 
-    A pipe would be waited for, a device might never end; both are told from a file before they are opened.
+    The kind is checked before opening: a FIFO would block the reader, and a device might never end.
     """
     _must_be_file(path, os.stat(path), most)  # noqa: PTH116 - a thousand of them
     with opened(path, most) as file:  # not to wait, should a pipe have taken its place since
@@ -32,7 +32,7 @@ def read(path: str | Path, most: int = LARGEST) -> bytes:
 
 
 def opened(path: str | Path, most: int | None = None) -> BufferedReader:
-    """A regular file to read, without waiting for anything else. Raises OSError as `read` does."""
+    """A regular file, opened for reading without blocking. Raises OSError as `read` does."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         _must_be_file(path, os.fstat(descriptor), most)

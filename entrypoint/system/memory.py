@@ -1,4 +1,4 @@
-"""Memory of a process that has started, and will do the same for months."""
+"""The memory of a process that has started and will run for months."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import gc
 
 
 def settle() -> None:
-    """Give back what only the start needed, and keep what stays for good out of the garbage collector's way.
+    """Return the memory that only the start needed, and exclude the permanent objects from garbage collection.
 
-    A collection then looks at little, and comes often enough to keep memory flat.
+    Collections then look at few objects, and are frequent enough to keep memory flat.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""The kernel's killer of processes where memory runs out: who goes first, and how it is known that somebody went.
+"""The kernel's out-of-memory killer: the order of its victims, and the detection of its kills.
 
 See proc(5) for ``oom_score_adj``, and the kernel's documentation of control groups, version 2 and 1, for the rest.
 """
@@ -19,7 +19,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 def go_last() -> int:
-    """For the first process: lower its share where it may; returns what it was, which the children start from."""
+    """Make the first process the last victim, where permitted; returns its old score, the base of the children's."""
     before = _own()
     with contextlib.suppress(OSError):
         _SELF.write_text(str(max(_LEAST, before + _BELOW)))
@@ -27,7 +27,7 @@ def go_last() -> int:
 
 
 def take_place(name: str, base: int) -> None:
-    """For a child before its program."""
+    """Set the score of a child, between fork and exec."""
     with contextlib.suppress(OSError):
         _SELF.write_text(str(max(_LEAST, min(_MOST, base + _ON_TOP[name]))))
 
@@ -40,7 +40,7 @@ def _own() -> int:
 
 
 class Kills:
-    """How many processes of this control group (in a container: all of them) the kernel killed for want of memory."""
+    """The number of processes that the kernel killed for lack of memory, in this control group (a whole container)."""
 
     def __init__(self, mounted: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> None:
         self._events: Path | None = None
@@ -50,12 +50,12 @@ class Kills:
         self._seen = self._count()
 
     def news(self) -> int:
-        """How many since the last time."""
+        """The number of kills since the last call."""
         before, self._seen = self._seen, self._count()
         return max(0, self._seen - before)
 
     def limit(self) -> str:
-        """The group's limit, for people."""
+        """The memory limit of the group, as text for people."""
         try:
             found = int(self._limit.read_text()) if self._limit else 0
         except (OSError, ValueError):  # "max" is none
@@ -71,7 +71,7 @@ class Kills:
 
 
 def _places(mounted: Path, own: Path) -> Iterator[tuple[Path, Path]]:
-    """Where the counter and the limit of this process's group are; a container may see its own group as the root."""
+    """The paths of counter and limit for this process's group; a container may see its own group as the root."""
     try:
         lines = own.read_text().splitlines()
     except OSError:

@@ -1,7 +1,7 @@
-"""Room in the run folder that is kept for what must be written there while NGINX's temporary files fill it.
+"""Disk space in the run folder, reserved for certfront's own files against NGINX's temporary files.
 
-A file of a few megabytes holds the room. A write that finds none is tried again with a part of it given up, which is
-taken back as soon as there is room again. Whoever writes to the run folder writes through `writing`.
+A file of a few megabytes holds the space. A write that finds none left is repeated after a part of the file has been
+released; the space is taken back as soon as possible. All writes to the run folder go through `writing`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def take(run_dir: Path) -> None:
-    """Hold as much as there should be, or as there is room for."""
+    """Reserve the full size, or as much as there is."""
     with contextlib.suppress(OSError), _opened(run_dir) as descriptor:
         total = os.statvfs(run_dir)
         wanted = min(_MOST, total.f_frsize * total.f_blocks // _SHARE)
@@ -35,7 +35,7 @@ def take(run_dir: Path) -> None:
 
 
 def give_up(run_dir: Path, size: int = _MOST) -> bool:
-    """Give room to the next who asks for it, at least ``size`` bytes if there are so many; whether there was any."""
+    """Release at least ``size`` bytes, or all that is left; returns whether there was anything to release."""
     try:
         with _opened(run_dir) as descriptor:
             held = os.fstat(descriptor).st_size
@@ -46,7 +46,7 @@ def give_up(run_dir: Path, size: int = _MOST) -> bool:
 
 
 def writing(run_dir: Path, write: Callable[[], T]) -> T:
-    """What ``write`` returns; where there is no room, it is called again. Raises OSError where that does not help."""
+    """Call ``write`` and return its result, once more after a release where space is lacking. Raises OSError."""
     size = _STEP
     try:
         while True:
@@ -62,7 +62,7 @@ def writing(run_dir: Path, write: Callable[[], T]) -> T:
 
 
 def is_full(run_dir: Path) -> bool:
-    """Whether nobody could write there now."""
+    """Whether the run folder has no space left for a small file."""
     try:
         return os.statvfs(run_dir).f_bavail == 0
     except OSError:

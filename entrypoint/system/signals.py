@@ -1,4 +1,4 @@
-"""Signals of a long-lived process: those that it takes, and nothing for all others, whose default is mostly death."""
+"""Signals of a long-lived process: handlers for a few, no effect for all others, whose default is mostly death."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _FIXED = frozenset((signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD))
 
 
 def ignore_all_but(taken: Iterable[int]) -> None:
-    """Let no other signal do anything. Programs that are started from here inherit that: see `restore`."""
+    """Ignore all signals but those given. Programs that are started from here inherit that: see `restore`."""
     for number in signal.valid_signals() - _FIXED - frozenset(taken):
         signal.signal(number, signal.SIG_IGN)
 
 
 def restore(ignored: Iterable[int]) -> None:
-    """In a child before its program: the default for each signal, but for those that would kill it before it is up."""
+    """Reset signals to their defaults in a child, before exec; those that it will handle later stay ``ignored``."""
     for number in signal.valid_signals() - _FIXED:
         signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)

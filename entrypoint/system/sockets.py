@@ -1,4 +1,4 @@
-"""UNIX sockets in a folder whose path may be longer than a socket's address can hold (107 bytes, unix(7))."""
+"""UNIX sockets in folders whose path exceeds the length of a socket address (107 bytes, unix(7))."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from pathlib import Path
 
 @functools.cache
 def reachable(folder: Path) -> Path:
-    """A short path to ``folder``, valid in this process as long as it lives. Raises OSError where there is none."""
+    """A short path to ``folder``, valid as long as this process lives. Raises OSError for a missing folder."""
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     return Path(f"/proc/self/fd/{descriptor}")

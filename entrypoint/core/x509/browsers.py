@@ -34,7 +34,7 @@ _UNDERSTOOD = {
 
 
 def faults(path: Sequence[x509.Certificate]) -> Iterator[Fault]:
-    """What browsers refuse in a path, leaf first; the extensions of its certificates must parse."""
+    """The faults in a path, leaf first, for which browsers refuse it; extensions must parse."""
     leaf = path[0]
     for cert in path:
         yield from ((cert, fault) for fault in (*_form(cert), *(_of_leaf(leaf) if cert is leaf else _of_issuer(cert))))
@@ -44,7 +44,7 @@ def faults(path: Sequence[x509.Certificate]) -> Iterator[Fault]:
 
 
 def _form(cert: x509.Certificate) -> Iterator[str]:
-    """What is wrong with any certificate: version, key, signature, critical extensions (RFC 5280, section 4.2)."""
+    """The faults of a certificate by itself: version, key, signature, critical extensions (RFC 5280, section 4.2)."""
     if cert.version is not x509.Version.v3:
         yield "it is of X.509 version 1, version 3 expected"
     yield from _key(cert)
@@ -109,7 +109,7 @@ def _not_for_servers(cert: x509.Certificate, meaning: str) -> Iterator[str]:
 
 
 def _path_length(issuer: x509.Certificate, below: Sequence[x509.Certificate]) -> Iterator[str]:
-    """At most so many CAs below one, but for those that bear their issuer's name (RFC 5280, section 4.2.1.9)."""
+    """The limit on the number of CAs below a CA; self-issued ones do not count (RFC 5280, section 4.2.1.9)."""
     constraints = extension(issuer, x509.BasicConstraints)
     most = constraints.path_length if constraints else None
     found = sum(cert.subject != cert.issuer for cert in below)
@@ -118,7 +118,7 @@ def _path_length(issuer: x509.Certificate, below: Sequence[x509.Certificate]) ->
 
 
 def _constrained(leaf: x509.Certificate, issuer: x509.Certificate) -> Iterator[str]:
-    """Names that a CA above may not vouch for (RFC 5280, section 4.2.1.10): DNS names and addresses."""
+    """The name constraints of the CAs above (RFC 5280, section 4.2.1.10), for DNS names and addresses."""
     limits, names = extension(issuer, x509.NameConstraints), extension(leaf, x509.SubjectAlternativeName)
     if limits is None or names is None:
         return
@@ -131,7 +131,7 @@ def _constrained(leaf: x509.Certificate, issuer: x509.Certificate) -> Iterator[s
 
 
 def _within(name: x509.GeneralName, tree: x509.GeneralName, *, some: bool = False) -> bool:
-    """Whether a name lies in a subtree; ``some``: or one of those that a wildcard stands for."""
+    """Whether a name lies in a subtree; ``some``: whether at least one name does that a wildcard stands for."""
     if isinstance(name, x509.IPAddress) and isinstance(tree, x509.IPAddress):
         address, network = name.value, tree.value
         return isinstance(network, IPv4Network | IPv6Network) and address in network

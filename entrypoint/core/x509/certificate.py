@@ -1,4 +1,4 @@
-"""One certificate read: what people ask of it, and what is odd about it. Pure: DER in, values out."""
+"""One certificate: its facts, and the faults of its encoding. Pure: DER in, values out."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _OFFERED = ("secp256r1", "secp384r1", "secp521r1")
 
 
 def describe(der: bytes) -> CertificateInfo:
-    """Return what people ask of a certificate; raises Refused (malformed) for what does not parse.
+    """The facts of a certificate; raises Refused (malformed) for DER that does not parse.
 
-    ``names`` are the SAN's dNSNames and IP addresses, the CN only where there is no SAN. A key that is
-    not understood leaves ``spki`` empty and ``key_type`` None. Control characters come out escaped.
+    ``names`` are the SAN's dNSNames and IP addresses, the CN only where there is no SAN. An unsupported key leaves
+    ``spki`` empty and ``key_type`` None. Control characters are escaped.
     """
     return info_of(parse(der))
 
@@ -54,7 +54,7 @@ def parse(der: bytes) -> x509.Certificate:
 
 
 def _read(cert: x509.Certificate) -> None:
-    """Read each field that certfront reads anywhere; raises one of `ODD` where one cannot be read."""
+    """Read every field that certfront uses; raises one of `ODD` for a field that cannot be read."""
     _ = cert.version, cert.serial_number, cert.not_valid_before_utc, cert.not_valid_after_utc
     _ = cert.signature, cert.signature_algorithm_oid, cert.public_bytes(Encoding.DER)
     for name in (cert.subject, cert.issuer):
@@ -73,7 +73,7 @@ def _read_signature(cert: x509.Certificate) -> None:
 
 
 def parse_all(ders: Iterable[bytes]) -> tuple[list[x509.Certificate], str]:
-    """Return the certificates, each once, and a sentence on those that do not parse."""
+    """The certificates without duplicates, and a sentence about those that do not parse."""
     certs, faults = [], []
     for number, der in enumerate(dict.fromkeys(ders), start=1):
         try:
@@ -85,7 +85,7 @@ def parse_all(ders: Iterable[bytes]) -> tuple[list[x509.Certificate], str]:
 
 
 def info_of(cert: x509.Certificate) -> CertificateInfo:
-    """As `describe`, of a parsed certificate."""
+    """The facts of a parsed certificate, as `describe` returns them."""
     key_type, spki = public_key(cert)
     return CertificateInfo(
         names=_names(cert),
@@ -101,7 +101,7 @@ def info_of(cert: x509.Certificate) -> CertificateInfo:
 
 
 def public_key(cert: x509.Certificate) -> tuple[KeyType | None, bytes]:
-    """Return type and SubjectPublicKeyInfo, encoded anew so that equal keys are equal bytes."""
+    """Type and SubjectPublicKeyInfo of the key, encoded anew so that equal keys are equal bytes."""
     try:
         key = cert.public_key()
         spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -113,7 +113,7 @@ def public_key(cert: x509.Certificate) -> tuple[KeyType | None, bytes]:
 
 
 def offered_by_default(der: bytes) -> bool:
-    """Whether a TLS client that was told nothing of it, as ours is, offers to take what this key signs."""
+    """Whether the default offer of a TLS client, such as certfront's, includes signatures by this key."""
     try:
         key = parse(der).public_key()
     except (*ODD, Refused):
@@ -141,7 +141,7 @@ def extension(cert: x509.Certificate, kind: type[_E]) -> _E | None:
 
 
 def extensions_of(cert: x509.Certificate) -> Sequence[x509.Extension[x509.ExtensionType]]:
-    """All extensions, none where they do not parse."""
+    """All extensions; empty where they do not parse."""
     try:
         return tuple(cert.extensions)
     except ODD:
@@ -173,18 +173,18 @@ def _without_warnings() -> Iterator[None]:
 
 
 def dn(name: x509.Name) -> str:
-    """A distinguished name (RFC 4514), fit for a log."""
+    """A distinguished name as text (RFC 4514), escaped for a log."""
     return shown(name.rfc4514_string(), lines=False)
 
 
 def reason(error: BaseException) -> str:
-    """What a library's exception says, fit for a log."""
+    """The message of a library's exception, escaped for a log."""
     text = str(error).removeprefix("validation failed: ").removeprefix("candidates exhausted: ")
     return shown(text, lines=False) or type(error).__name__
 
 
 def signature_fault(cert: x509.Certificate) -> str:
-    """What is too weak or unknown about how it is signed; empty where nothing is."""
+    """Why the signature algorithm is too weak or unknown; empty for all others."""
     try:
         digest = cert.signature_hash_algorithm
     except ODD:

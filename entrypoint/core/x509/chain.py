@@ -1,6 +1,6 @@
-"""Certificates linked to a chain: leaf first, each one's issuer after it, up to a root that may be trusted.
+"""Certificates linked to a chain: leaf first, each followed by its issuer, up to a root that may be trusted.
 
-Pure: certificates in whatever order and company they were sent, one path out.
+Pure: certificates in any order and with strangers among them, one path out.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ class Path:
 
 
 def order(ders: Sequence[bytes], spki: bytes = b"", now: datetime | None = None) -> tuple[bytes, ...]:
-    """Return the chain in ``ders`` as servers send it: leaf first, then each one's issuer, without the root.
+    """The chain in ``ders`` as TLS requires it (RFC 5246, section 7.4.2): the leaf, then each issuer, without the root.
 
-    The leaf is the first certificate with the public key ``spki``, else the first one. Duplicates, strangers
-    and what does not parse are dropped. Of several issuers, one valid ``now`` that leads on is preferred.
+    The leaf is the first certificate with the public key ``spki``, else the first one. Duplicates, unrelated
+    certificates and those that do not parse are dropped. Of several issuers, one valid ``now`` that leads on is
+    preferred.
     """
     certs, _ = parse_all(ders)
     return to_ders(link(certs, choose_leaf(certs, spki), now)) if certs else ()
 
 
 def arranged(ders: Sequence[bytes]) -> tuple[bytes, ...]:
-    """As `order`, followed by the root if it was sent: everything that belongs together, for a person to look at."""
+    """As `order`, with the root at the end if it was sent: the complete chain for people."""
     certs, _ = parse_all(ders)
     if not certs:
         return tuple(ders)
@@ -94,7 +95,7 @@ def valid(cert: x509.Certificate, now: datetime) -> bool:
 
 
 def _open_end(top: x509.Certificate, named: Sequence[x509.Certificate], *, lone: bool) -> str:
-    """Say what is wrong where no issuer follows: public chains may end below their root, a lone leaf not."""
+    """The fault of a path whose next issuer was not sent: only a lone leaf has one; chains may end below the root."""
     if any(_issued(cert, top) for cert in named):
         return ""  # a loop of CAs that sign each other
     if named:
@@ -112,7 +113,7 @@ def _same_ca(one: x509.Certificate, other: x509.Certificate) -> bool:
 
 
 def _issued(issuer: x509.Certificate, cert: x509.Certificate) -> bool:
-    """Whether the signature verifies, or cannot be verified here: then `signature_fault` speaks of it."""
+    """Whether the signature verifies; an unsupported algorithm counts as verified, as `signature_fault` reports it."""
     try:
         cert.verify_directly_issued_by(issuer)
     except InvalidSignature:

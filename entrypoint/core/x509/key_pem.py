@@ -1,7 +1,7 @@
-"""The private key in a file, whatever editors, mails and environment files made of its lines.
+"""The private key in a PEM file that editors, mail programs or environment files may have reformatted.
 
-NGINX reads PEM as OpenSSL does: each line begins at its margin and ends with LF or CR LF, and one of a traditional
-encrypted key has 64 characters. What differs from that and is clear all the same is written anew, with the same DER.
+NGINX reads PEM as OpenSSL does: each line begins at its margin and ends with LF or CR LF, and a line of a traditional
+encrypted key has 64 characters. A key that differs from that but is unambiguous is written anew, with the same DER.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _LEGACY = {
 
 
 class Damaged(ValueError):
-    """What is wrong with the only private key in a file, in words."""
+    """The fault of the only private key in a file, as a sentence."""
 
 
 @dataclass(frozen=True)
 class KeyBlock:
-    """The first private key of a file: the kind that its lines name, its bytes, and how a traditional one is encrypted.
+    """The first private key of a file: its PEM label, its DER, and the encryption header of a traditional key.
 
     ``pem`` is the file's content where OpenSSL reads it as it is, else the key alone, written anew.
     """
@@ -61,19 +61,19 @@ class KeyBlock:
 
     @property
     def cipher(self) -> str:
-        """What a traditional key's header names (RFC 1421, section 4.6.1.3), or empty."""
+        """The cipher in a traditional key's header (RFC 1421, section 4.6.1.3), or empty."""
         found = _HEADERS.match(self.headers)
         return found[2].decode("ascii") if found else ""
 
     @property
     def vector(self) -> bytes:
-        """The initialization vector beside it."""
+        """The initialization vector in that header."""
         found = _HEADERS.match(self.headers)
         return bytes.fromhex(found[3].decode("ascii")) if found and not len(found[3]) % 2 else b""
 
     @property
     def legacy(self) -> str:
-        """The name of an encryption that NGINX does not take, though others may; empty for all else."""
+        """The name of an encryption that NGINX refuses, though other programs take it; empty for all others."""
         if self.label != b"ENCRYPTED PRIVATE KEY":
             return ""
         algorithm = self.der[: max(0, len(self.der) - _encrypted_part(self.der))]
@@ -101,7 +101,7 @@ def find(content: bytes) -> KeyBlock | None:
 
 
 def _ascii(content: bytes) -> bytes:
-    """The content without byte-order marks, and with one byte a character where it has two."""
+    """The content without byte order mark, and with UTF-16 decoded."""
     for mark, encoding in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
         if content.startswith(mark):
             return content[2:].decode(encoding, "replace").encode("ascii", "replace")
@@ -121,7 +121,7 @@ def _decoded(text: bytes) -> bytes:
 
 
 def _must_be_whole(der: bytes, cipher: bytes) -> None:
-    """What is encrypted as a whole shows its length only by the size of the cipher's blocks."""
+    """Check that encrypted DER is a multiple of the cipher's block size: there is no other sign of its length."""
     if cipher:
         size = _BLOCK_CIPHERS.get(cipher[:3], 1)
         if not der or len(der) % size:
@@ -146,7 +146,7 @@ def declared_length(der: bytes) -> int | None:
 
 
 def _encrypted_part(der: bytes) -> int:
-    """The bytes behind the algorithm of an EncryptedPrivateKeyInfo (RFC 5958, section 3)."""
+    """The octets after the algorithm of an EncryptedPrivateKeyInfo (RFC 5958, section 3)."""
     start = 2 + (der[1] & 0x7F if der[1] & 0x80 else 0)
     return len(der) - start - (declared_length(der[start:]) or 0)
 
@@ -162,7 +162,7 @@ def _wrapped(der: bytes) -> bytes:
 
 
 def _reads_as_it_is(content: bytes, block: bytes) -> bool:
-    """Whether the block stands there line by line, at the margin, and nothing unfinished stands before it."""
+    """Whether OpenSSL reads the block unchanged: each line at the margin, no unfinished block before it."""
     text = content.replace(b"\r\n", b"\n")
     before, found, _ = (text if text.endswith(b"\n") else text + b"\n").partition(block)
     at_margin = not before or before.endswith(b"\n")

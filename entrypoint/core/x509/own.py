@@ -1,4 +1,4 @@
-"""The user's own certificates: what NGINX can serve is served, and what browsers will object to is a warning. Pure."""
+"""The verdict on the user's own certificates: NGINX's limits are errors, those of browsers are warnings. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from entrypoint.core.x509.vet import key_problems, vet
 
 
 def judge(ders: Sequence[bytes], *, key: Key, now: datetime) -> Verdict:
-    """Whether NGINX can serve the certificates as they stand in the user's file, the leaf first.
+    """Whether NGINX can serve the certificates in the order of the user's file, the leaf first.
 
     NGINX asks that the first one has the key (ssl_certificate_key); names, dates, links and trust are the user's
     business. Where another one of them has the key, they are put in order. ``now`` is aware. Raises nothing.

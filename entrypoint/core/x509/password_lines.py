@@ -1,4 +1,4 @@
-"""Password files that hold more than passwords, as can be seen: sentences that repeat nothing of them."""
+"""Recognisable mistakes in password files, as sentences that quote nothing of the content."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _QUOTED = re.compile(rb"\s*([\"'`]).+\1\s*")
 
 
 def oddities(content: bytes) -> Iterator[str]:
-    """What a password file holds besides passwords, as a person would see it."""
+    """The lines of a password file that look like something other than a password."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
         yield "it is in UTF-16 (Windows' Unicode): save it as plain text, ASCII or UTF-8 without a byte-order mark"
         return

@@ -1,4 +1,4 @@
-"""PEM text (RFC 7468) and password files: what can be told without parsing certificates or keys."""
+"""PEM text (RFC 7468) and password files, as far as neither certificates nor keys need to be parsed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def is_encrypted(key_pem: bytes) -> bool:
 
 
 def split_passwords(content: bytes) -> tuple[bytes, ...]:
-    """The passwords in a file, as NGINX reads ssl_password_file: one a line, empty ones skipped."""
+    """The passwords in a file, as NGINX reads ssl_password_file: one a line, empty lines skipped."""
     return tuple(filter(None, (line.removesuffix(b"\r") for line in content.split(b"\n"))))
 
 
@@ -38,12 +38,12 @@ def _block(der: bytes) -> bytes:
 
 
 def decode(pem: bytes) -> tuple[bytes, ...]:
-    """The certificates of a PEM text as DER; whatever else it holds is passed over."""
+    """The certificates in a PEM text as DER; all other content is ignored."""
     return tuple(der for label, text in _BLOCK.findall(pem) if (der := _decoded(label, text)))
 
 
 def _decoded(label: bytes, text: bytes) -> bytes:
-    """Empty for what is no Base64."""
+    """The bytes of a Base64 text; empty where it is malformed."""
     try:
         der = base64.b64decode(text, validate=False)
     except binascii.Error:
@@ -52,7 +52,7 @@ def _decoded(label: bytes, text: bytes) -> bytes:
 
 
 def _first_value(der: bytes) -> bytes:
-    """The first of several DER values in a row, by its length (X.690, section 8.1.3)."""
+    """The first DER value in a sequence of bytes, by its length octets (X.690, section 8.1.3)."""
     size = der[1] if len(der) > 1 else 0
     more = size - 0x80 if size > 0x80 else 0
     length = int.from_bytes(der[2 : 2 + more], "big") if more else size

@@ -1,6 +1,6 @@
-"""Whether a chain may be served: certificates, key, names, roots and the time in, one verdict out.
+"""The verdict whether a chain may be served, from certificates, key, names, roots and time.
 
-Pure: no I/O and no clock. Certificates come as DER, in whatever order and company they were sent.
+Pure: no I/O and no clock. Certificates come as DER, in any order and with unrelated ones among them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WEIGHTS = (
 
 @dataclass(frozen=True)
 class _Case:
-    """All that the checks look at; ``distrust`` says why no trusted root vouches for the path."""
+    """The input of all checks; ``distrust`` is the reason why the path leads to no trusted root."""
 
     path: Path
     info: CertificateInfo
@@ -57,11 +57,11 @@ def vet(  # noqa: PLR0913 - all of it decides, and callers name each
     asked: str = "",
     force: bool = False,
 ) -> Verdict:
-    """Decide whether the chain in ``ders`` may be served with ``key`` for the ``wanted`` names (A-labels), or some.
+    """Decide whether the chain in ``ders`` may be served with ``key`` for some or all ``wanted`` names.
 
-    ``now`` is aware. ``served`` is the leaf that is live, and ``force`` lets an older one pass. Where
-    ``roots`` is not None, the chain must lead to one of them. ``asked`` is the name that was sent by SNI.
-    Raises nothing for what the other side sent: the verdict names everything that is wrong with it.
+    Names are A-labels, ``now`` is aware. ``served`` is the live leaf, and ``force`` permits an older one. Where
+    ``roots`` is not None, the chain must lead to one of them. ``asked`` is the name that was sent by SNI. Raises
+    nothing for what the other side sent: the verdict names every fault.
     """
     certs, unparsed = parse_all(ders)
     if not certs:
@@ -113,14 +113,14 @@ def _wrong_name(case: _Case, missing: Sequence[str]) -> Problem:
 
 
 def _warnings(case: _Case) -> Iterator[Problem]:
-    """Some names and not others: whoever is covered is served, and renewed."""
+    """The warning about wanted names that the certificate lacks: the covered names are served, and renewed."""
     if missing := _missing(case):
         detail = f"the certificate covers {_listed(case.info.names)}; missing: {_listed(missing)}"
         yield Problem(Outcome.WRONG_NAME, detail, _ADD_NAMES)
 
 
 def key_problems(info: CertificateInfo, key: Key) -> Iterator[Problem]:
-    """Why a certificate and a private key are no pair."""
+    """Why a certificate and a private key do not belong together."""
     if info.key_type is not key.key_type:
         kinds = (each.upper() if each else "neither an RSA nor an ECDSA one" for each in (info.key_type, key.key_type))
         detail = "the certificate's key is {}, the private key is {}".format(*kinds)
