@@ -15,10 +15,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from entrypoint import editions, folders, key_files, salvage
+from entrypoint import editions, folders, salvage
 from entrypoint.core import status
 from entrypoint.core.conf.configuration import Source
-from entrypoint.core.generation import blame
+from entrypoint.core.generation import blame, locked
 from entrypoint.core.generation.gate import Gates
 from entrypoint.core.generation.pairs import PairSpec
 from entrypoint.core.generation.plan import Plan, Usable, wanted
@@ -27,7 +27,7 @@ from entrypoint.core.model import Outcome, Problem, Refused
 from entrypoint.core.names import covers_any
 from entrypoint.core.settings import Settings
 from entrypoint.core.times import rfc3339
-from entrypoint.edges import host, nginx, packaged, unlock
+from entrypoint.edges import host, key_files, nginx, packaged
 from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.status_files import StatusFiles
@@ -48,7 +48,7 @@ def run(settings: Settings) -> int:
         stack.enter_context(folders.held(settings))
         stack.callback(key_files.keep_only, settings.run_dir, ())
         if settings.key_unlock == "memory":
-            unlock.require_memory(settings.run_dir)
+            key_files.require_memory(settings.run_dir)
         program = nginx.binary(settings.nginx_bin)
         nginx.end_leftovers(settings.run_dir / "nginx.pid", program)
         return _supervise(settings, program, _first_generation(settings, program))
@@ -130,7 +130,7 @@ def _still_accepted(plan: Plan, last: Generation, program: str) -> bool:
         log.warning("running what ran last, untested: %s", error)
     except (Refused, OSError) as error:
         # What is wrong with a key is said in plain words when the plan is built again.
-        level = logging.DEBUG if key_files.is_about_a_key(error) else logging.ERROR
+        level = logging.DEBUG if locked.is_about_a_key(error) else logging.ERROR
         log.log(level, "the configuration that ran last is refused now: %s", error)
         return False
     return True

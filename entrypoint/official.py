@@ -18,14 +18,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from entrypoint import key_files
 from entrypoint.boot import stored_plan, user_source
 from entrypoint.core.generation import blame
 from entrypoint.core.generation.plan import Plan, Usable
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.settings import Settings
 from entrypoint.core.shown import shown
-from entrypoint.edges import control, host, nginx
+from entrypoint.edges import control, host, key_files, nginx
 from entrypoint.edges.generations import Generations
 from entrypoint.edges.status_files import StatusFiles
 from entrypoint.edges.supervisord import Supervisord

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from entrypoint import key_files
 from entrypoint.core.generation import blame
 from entrypoint.core.generation.plan import Plan, Usable
 from entrypoint.core.generation.variants import instead, made_bare, on_single_addresses
 from entrypoint.core.model import Outcome, Refused
-from entrypoint.edges import nginx, passwords
+from entrypoint.edges import key_files, nginx
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.supervisord import Supervisord
 from entrypoint.prover import Prover
@@ -211,7 +210,7 @@ class Rollout:
         """Passwords that open keys now, and those that opened the ones that are served: their file may have changed."""
         current = self.generations.current()
         before = current.manifest.get("password_file") if current else ""
-        return [*known, *(passwords.lines(Path(before)) if before else [])]
+        return [*known, *(key_files.passwords(Path(before)) if before else [])]
 
 
 async def other_generation_runs(run_dir: Path, number: int) -> bool:

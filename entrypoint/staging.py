@@ -6,12 +6,13 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from entrypoint import key_files
-from entrypoint.core.generation import blame, search
+from entrypoint.core.generation import blame, locked, search
+from entrypoint.core.generation.pairs import PairSpec
 from entrypoint.core.generation.plan import Plan
-from entrypoint.core.model import Outcome, Refused
-from entrypoint.edges import nginx
+from entrypoint.core.model import Key, Outcome, Problem, Refused
+from entrypoint.edges import key_files, nginx
 from entrypoint.edges.generations import Generation, Generations
 
 log = logging.getLogger("certfront")
@@ -53,7 +54,7 @@ class Stager:
                 generation = self._staged(plan, why, provide, sync=not complaints)
                 break
             except blame.Rejected as error:
-                if unlocked := key_files.without_locked(plan, error):
+                if unlocked := _without_locked(plan, error):
                     plan = unlocked
                     continue
                 spent = time.monotonic() - began
@@ -119,3 +120,22 @@ class Stager:
             self.generations.refuse(generation, reason)
         except OSError as error:
             log.error("generation %d could not be marked as refused: %s", generation.number, error)
+
+
+def _without_locked(plan: Plan, refusal: Exception) -> Plan | None:
+    """The plan without the pairs whose keys nothing opens, which are said, where NGINX refused one of them."""
+    if not locked.is_about_a_key(refusal):
+        return None
+    smaller, problems = locked.without_locked(plan, key_files.found(plan), _key_now)
+    for pair, problem in problems.items():
+        log.error("%s: %s: %s\n  hint: %s", pair.title, problem.outcome, problem.detail, problem.hint)
+    return smaller if smaller.usable != plan.usable else None
+
+
+def _key_now(pair: PairSpec) -> Key | Problem:
+    from entrypoint.edges import keys
+
+    try:
+        return keys.load(Path(pair.key_file), Path(pair.password_file))
+    except Refused as error:
+        return error.problem

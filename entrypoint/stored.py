@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from entrypoint import key_files
 from entrypoint.check import Found, ManagedPair
+from entrypoint.core.generation.locked import of_the_old_key
 from entrypoint.core.model import Key, Problem
+from entrypoint.core.x509.decryption import opener
 from entrypoint.core.x509.pem import is_encrypted
-from entrypoint.edges import passwords, unlock
+from entrypoint.edges import key_files
 
 
 def kept_by(slot: ManagedPair, found: Found) -> Found:
@@ -24,7 +25,7 @@ def kept_by(slot: ManagedPair, found: Found) -> Found:
         return replace(found, usable=slot.usable(slot.chain, slot.stored_key))
     if not isinstance(slot.key, Key):
         return found
-    old = key_files.of_the_old_key(slot.wanted)
+    old = of_the_old_key(slot.wanted)
     besides = f"; {found.problem.outcome}: {found.problem.detail}" if found.problem else ""
     return replace(found, problem=Problem(old.outcome, old.detail + besides, old.hint))
 
@@ -38,6 +39,6 @@ def passwords_of(slots: Iterable[ManagedPair]) -> list[bytes]:
 def _password(slot: ManagedPair) -> bytes | None:
     """The one in the password file that opens the stored key, looked for again only when the files change."""
     if slot.opened[0] != slot.key_contents:
-        lines = passwords.lines(Path(slot.wanted.password_file))
-        slot.opened = slot.key_contents, unlock.password(slot.stored_key, lines)
+        passwords = key_files.passwords(Path(slot.wanted.password_file))
+        slot.opened = slot.key_contents, opener(slot.stored_key, passwords)
     return slot.opened[1]

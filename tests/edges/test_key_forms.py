@@ -12,7 +12,8 @@ import pytest
 
 from entrypoint.core.model import Key, Outcome, Problem, Refused
 from entrypoint.core.x509 import key_pem as core
-from entrypoint.edges import nginx, unlock
+from entrypoint.core.x509.decryption import in_clear
+from entrypoint.edges import nginx
 from entrypoint.edges.keys import load
 from tests.support import rig
 from tests.support.pki import ec_key, issue, key_pem, rsa_key
@@ -118,8 +119,7 @@ def test_what_is_clear_is_served(kind: str, form: Form, accepts: Callable[[bytes
     assert (key.password is not None) is ("encrypted" in kind)
     accepts(key.pem)
     if key.password:
-        unlock.write(tmp_path / "unlocked.pem", key.pem, [SECRET])
-        assert (tmp_path / "unlocked.pem").exists()
+        assert in_clear(key.pem, [SECRET])
 
 
 def _der(pem: bytes) -> bytes:

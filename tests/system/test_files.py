@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from entrypoint.core.model import Outcome, Refused
-from entrypoint.edges import keys, passwords, roots, watch
+from entrypoint.edges import key_files, keys, roots, watch
 from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.environment import from_environment
 from entrypoint.system import files
@@ -81,7 +81,7 @@ def test_a_key(odd: tuple[Path, str]) -> None:
     with pytest.raises(Refused) as refused:
         keys.read_passwords(path)
     assert refused.value.problem.outcome is Outcome.KEY_UNREADABLE
-    assert passwords.lines(path) == []
+    assert key_files.passwords(path) == ()
 
 
 def test_roots(odd: tuple[Path, str]) -> None:

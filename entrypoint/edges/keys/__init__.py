@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from entrypoint.core.model import Key, KeyType, Outcome, Refused
-from entrypoint.core.x509 import key_pem
+from entrypoint.core.x509 import key_pem, traditional
 from entrypoint.core.x509.key_pem import KeyBlock
 from entrypoint.core.x509.password_lines import oddities
 from entrypoint.core.x509.pem import split_passwords
-from entrypoint.edges.keys import traditional
 from entrypoint.edges.keys.files import read, warn_about_mode
 
 if TYPE_CHECKING:

@@ -1,0 +1,57 @@
+"""A plan without the pairs whose keys no password opens any more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from entrypoint.core.generation.pairs import PairSpec
+from entrypoint.core.generation.plan import Plan
+from entrypoint.core.model import Key, Outcome, Problem
+from entrypoint.core.x509 import pem
+from entrypoint.core.x509.decryption import opener
+
+_NO_KEY = "cannot load certificate key"  # NGINX's words for a key that no password opens, or that is not there
+
+
+def is_about_a_key(refusal: Exception) -> bool:
+    """Whether NGINX could not load a key."""
+    return _NO_KEY in str(refusal)
+
+
+def without_locked(
+    plan: Plan, passwords: Sequence[bytes], key_now: Callable[[PairSpec], Key | Problem]
+) -> tuple[Plan, Mapping[PairSpec, Problem]]:
+    """The plan without the pairs whose keys nothing opens, and what keeps each of them closed.
+
+    A pair whose key the user has encrypted anew goes on with the key as it is now.
+    """
+    from entrypoint.core.x509.certificate import describe  # takes the library that a start does without
+
+    problems: dict[PairSpec, Problem] = {}
+    usable, reasons = dict(plan.usable), dict(plan.reasons)
+    for pair in plan.wanted:
+        stored = usable.get(pair.identity)
+        if not stored or not pem.is_encrypted(stored.key_pem) or opener(stored.key_pem, passwords):
+            continue
+        key = key_now(pair)
+        if isinstance(key, Key) and key.spki == describe(pem.decode(stored.chain_pem)[0]).spki:
+            usable[pair.identity] = replace(stored, key_pem=key.pem)
+            continue
+        problems[pair] = problem = key if isinstance(key, Problem) else of_the_old_key(pair)
+        del usable[pair.identity]
+        reasons[pair.identity] = problem.detail
+    return replace(plan, usable=usable, reasons=reasons), problems
+
+
+def of_the_old_key(pair: PairSpec) -> Problem:
+    """The key has been exchanged, its certificate is not there yet, and the old pair's password is gone."""
+    detail = (
+        f"the certificate that is stored belongs to the key that {pair.key_file} held before, and the password of that "
+        f"old key is not in {pair.password_file} any more"
+    )
+    hint = (
+        f"write the old password into {pair.password_file} as a second line, and the old certificate is served until "
+        "CertMgr has one for the new key"
+    )
+    return Problem(Outcome.WRONG_PASSWORD, detail, hint)

@@ -1,0 +1,97 @@
+"""The files in the run folder that NGINX opens a plan's keys with: a password file, or the keys themselves in clear.
+
+A generation outlives the user's password file: when that file changes, the pair that is served must still load. So
+each generation names a password file of its own. With KEY_UNLOCK=memory, for many servers or a slow key derivation,
+keys are decrypted once into a tmpfs: NGINX would do so for each server at every test, start and reload. What is
+written here only its owner can read, and it never leaves the run folder.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from entrypoint.core.generation.plan import Plan
+from entrypoint.core.model import Outcome, Refused
+from entrypoint.core.x509.decryption import in_clear
+from entrypoint.core.x509.pem import split_passwords
+from entrypoint.system import files, reserve
+
+_IN_MEMORY = ("tmpfs", "ramfs")
+
+
+def require_memory(folder: Path) -> None:
+    """Refuse a folder that lies on a disk. Raises `Refused` (config-rejected)."""
+    kind = _file_system(folder)
+    if kind not in _IN_MEMORY:
+        raise Refused(
+            Outcome.CONFIG_REJECTED,
+            f"KEY_UNLOCK=memory: {folder} is no tmpfs ({kind}), and a decrypted key must never reach a disk",
+            f"mount one: --tmpfs {folder}:size=64m; or leave KEY_UNLOCK=nginx",
+        )
+
+
+def _file_system(folder: Path) -> str:
+    command = ["stat", "--file-system", "--format=%T", "--", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    return done.stdout.strip() or "unknown"
+
+
+def provide(plan: Plan, offered: Iterable[bytes]) -> None:
+    """Write what the plan's configuration names. ``offered`` are passwords; without any, all that are to be found."""
+    for path, content in _needed(plan, list(dict.fromkeys(offered)) or found(plan)):
+        reserve.writing(plan.settings.run_dir, partial(_write, path, content))
+
+
+def _needed(plan: Plan, known: list[bytes]) -> Iterator[tuple[Path, bytes]]:
+    """The files that are not there yet; a key that no password opens is left out, as NGINX names it."""
+    if plan.password_file:
+        yield Path(plan.password_file), b"".join(password + b"\n" for password in known)
+    for path, key_pem in plan.unlocked.items():
+        if not Path(path).exists() and (key := in_clear(key_pem, known)):
+            yield Path(path), key
+
+
+def provide_missing(plan: Plan) -> None:
+    """As `provide`, for a run folder that may be fresh: what is there stays, as it opened the keys before."""
+    if plan.unlocked or (plan.password_file and not Path(plan.password_file).exists()):
+        provide(plan, ())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file by one rename."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    staging = path.with_suffix(".new")
+    staging.unlink(missing_ok=True)
+    descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    staging.rename(path)
+
+
+def keep_only(run_dir: Path, manifests: Iterable[Mapping[str, Any]]) -> None:
+    """Forget all that no generation with one of these manifests names; a stop in the middle leaves what is staged."""
+    kept = {str(path) for each in manifests for path in (each.get("password_file"), *each.get("unlocked", ()))}
+    for pattern in ("passwords/*.txt", "passwords/*.new", "keys/*.pem", "keys/*.new"):
+        for path in run_dir.glob(pattern):
+            if str(path) not in kept:
+                path.unlink(missing_ok=True)
+
+
+def found(plan: Plan) -> list[bytes]:
+    """The passwords in the user's files, and those that are left of what ran before."""
+    users = (Path(pair.password_file) for pair in plan.wanted)
+    paths = dict.fromkeys((*users, *sorted(plan.settings.run_dir.glob("passwords/*.txt"))))
+    return list(dict.fromkeys(password for path in paths for password in passwords(path)))
+
+
+def passwords(path: Path) -> tuple[bytes, ...]:
+    """The passwords in a file; none where it cannot be read."""
+    try:
+        return split_passwords(files.read(path))
+    except OSError:
+        return ()
