@@ -1,1 +1,1 @@
-"""What certfront touches: each module has one neighbour and imports no other edge."""
+"""The neighbours of certfront: each module has one, and imports no other edge."""

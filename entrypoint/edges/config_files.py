@@ -1,4 +1,4 @@
-"""The user's NGINX configuration on disk: read whole with all that it includes, never changed."""
+"""The user's NGINX configuration on disk, with all included files: read, never changed."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _KINDS |= {"a device": stat.S_ISCHR, "a disk": stat.S_ISBLK}
 
 
 class ConfigFiles:
-    """The configuration below ``NGINX_CONF``.
+    """The files below ``NGINX_CONF``.
 
-    ``snippets`` are packaged files by their path relative to the root's folder, for includes that lead to no file of
-    the user's. What lies in the run folder's ``conf.d`` (templates that were filled on a read-only root) is read as if
-    the ``http`` block included it at its end. ``ran`` is what is known of the configuration that ran last.
+    ``snippets`` are packaged files by their path relative to the root's folder, for includes that match no file of the
+    user's. Files in the run folder's ``conf.d`` (templates that were filled on a read-only root) are read as if the
+    ``http`` block included them at its end. ``ran`` are the files of the configuration that ran last.
     """
 
     def __init__(self, settings: Settings, snippets: Mapping[str, str], ran: Ran | None = None) -> None:
@@ -46,12 +46,12 @@ class ConfigFiles:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All that were read."""
+        """All files that were read."""
         return tuple(map(Path, (self.root, *self._files)))
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Where something may change: the folders of all files, and of all patterns."""
+        """The folders to watch: those of all files, and of all patterns."""
         found = (os.path.dirname(path) for path in (self.root, *self._files, *self._patterns, self.more))  # noqa: PTH120
         return tuple(sorted({Path(path) for path in found if path and not is_glob(path)}))
 
@@ -68,11 +68,11 @@ class ConfigFiles:
         return self._source
 
     def changed(self) -> bool:
-        """Whether it is not as it was when it was read last."""
+        """Whether a file differs from when it was read last."""
         return self._stamp != self._stamps()
 
     def _stamps(self) -> Stamp:
-        """What differs when a file does, or when a pattern matches others."""
+        """A value that differs when a file changes, or a pattern matches other files."""
         patterns = (*self._patterns, self.more)
         return (
             *map(_stamp, (self.root, *self._files, *self._unread)),
@@ -116,7 +116,7 @@ class ConfigFiles:
         return self.snippets.get(path, found) if isinstance(found, Unread) else found
 
     def _check(self, now: Ran, unread: Mapping[str, Unread]) -> None:
-        """Refuse what has lost files that nobody removed."""
+        """Refuse a configuration that has lost files which nobody removed."""
         if ran := self._ran:
             hidden = {path: Unread(why, is_file=True) for path in unfound(ran, *now) if (why := _hidden(path))}
             if why := vanished(ran, {**unread, **hidden}):
@@ -144,7 +144,7 @@ class ConfigFiles:
 
 
 def _content(path: str) -> str | Unread:
-    """The text of a file; nothing else is opened, as a FIFO or a device may block the reader."""
+    """The text of a regular file; other kinds are not opened, as a FIFO or a device may block the reader."""
     try:
         if problem := _no_file(os.stat(path)):  # noqa: PTH116 - follows links
             return Unread(problem, is_file=False)
@@ -161,7 +161,7 @@ def _content(path: str) -> str | Unread:
 
 
 def _no_file(status: os.stat_result) -> str:
-    """What it is instead of a file; empty for one, and for /dev/null, which NGINX reads as an empty one."""
+    """The kind of a path that is no file; empty for files, and for /dev/null, which NGINX reads as an empty one."""
     if stat.S_ISREG(status.st_mode) or (stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3)):
         return ""
     kind = next((name for name, is_one in _KINDS.items() if is_one(status.st_mode)), "something else")
@@ -178,13 +178,13 @@ def _includes(parsed: Parsed | SyntaxFault, root: str) -> Iterable[str]:
 
 
 def _matches(pattern: str) -> list[str]:
-    """As glob(3) without GLOB_BRACE and friends has it: sorted by byte, hidden files only where a dot is written."""
+    """The matches of a pattern, as glob(3) without GLOB_BRACE: sorted by byte, hidden files only by a dot."""
     found = glob.glob(pattern) if is_glob(pattern) else [pattern] * os.path.exists(pattern)  # noqa: PTH110, PTH207
     return sorted(found, key=os.fsencode)
 
 
 def _is_there(path: str) -> bool:
-    """Whether something is there, or may be: what lies in a closed folder is not gone."""
+    """Whether something exists at a path, or may exist: an entry of a closed folder is not gone."""
     try:
         os.lstat(path)
     except OSError as error:
@@ -193,7 +193,7 @@ def _is_there(path: str) -> bool:
 
 
 def _hidden(path: str) -> str:
-    """Why a file that was not found may be there: for glob(3) and NGINX a closed folder is an empty one."""
+    """Why a file that was not found may exist: for glob(3) and NGINX a closed folder is an empty one."""
     place = path
     try:
         os.stat(path)  # noqa: PTH116 - follows links

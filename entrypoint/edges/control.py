@@ -20,7 +20,7 @@ def _path(run_dir: Path) -> Path:
 
 
 async def serve(run_dir: Path, handler: Handler) -> asyncio.Server:
-    """Answer requests; ``handler`` takes names (none: all) and force, and returns what status.json says of them."""
+    """Answer requests; ``handler`` takes names (none: all) and force, and returns their entries of status.json."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -1,4 +1,4 @@
-"""What this machine and its NGINX can do, and the folders for NGINX's temporary files."""
+"""The facts of this machine, and the folders for NGINX's temporary files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WORKERS = ("nginx", "www-data", "nobody")
 
 
 def facts(build: Build, run_dir: Path) -> tuple[Facts, tuple[str, ...]]:
-    """The facts that a configuration depends on, and a sentence for each thing that the machine lacks."""
+    """The facts that a configuration depends on, and a warning for each missing feature of the machine."""
     user, warning = _worker_user(run_dir)
     log = _can_open_stdout()
     nolog = "standard output cannot be opened as a file (a socket?): the access log is off" if not log else ""
@@ -43,9 +43,9 @@ def facts(build: Build, run_dir: Path) -> tuple[Facts, tuple[str, ...]]:
 
 
 def temporary_folder(run_dir: Path, cache: Path = _CACHE) -> str:
-    """A folder for them on another file system than the run folder, empty where there is none that we may use.
+    """A folder for temporary files on another file system than the run folder; empty where there is none to use.
 
-    Visitors decide how many temporary files there are and how big, so they go elsewhere than what is ours.
+    Visitors determine number and size of temporary files, so these must not fill certfront's own folder.
     """
     folder = cache / "certfront"
     try:
@@ -61,7 +61,7 @@ def temporary_folder(run_dir: Path, cache: Path = _CACHE) -> str:
 
 
 def prepare_temporary(folder: Path) -> None:
-    """Make the folders, and remove what a killed NGINX left in them; NGINX complains of what cannot be made."""
+    """Make the folders, and empty them; NGINX reports those that cannot be made."""
     for kind in KINDS:
         with contextlib.suppress(OSError):
             (folder / kind).mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""As root: what root's NGINX and agent read belongs to root, and nobody else can write it.
+"""Ownership of what root's NGINX and agent read: files that belong to root, and that no other user can write.
 
-NGINX's workers are another user, and so may be whoever ran on the same volume before. What they own, or could have
-written, is foreign: it is neither followed nor believed. All of this works from above: once a folder is root's alone,
-nobody else can exchange what lies in it.
+NGINX's workers run as another user, and so may an earlier container on the same volume. Files that such a user owns or
+could have written are foreign: neither followed nor trusted. All functions work from above: once a folder is root's
+alone, nobody else can exchange its entries.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _OURS = 0o755  # of a folder's mode, what is left to it
 
 
 def claim(folder: Path) -> None:
-    """Make a folder root's, writable for nobody else; one that is not there stays so. Raises OSError.
+    """Make a folder root's and writable for nobody else; a missing one stays missing. Raises OSError.
 
-    A link in its place is followed where it is root's own.
+    A symbolic link in its place is followed if root owns it.
     """
     try:
         found = folder.lstat()
@@ -44,9 +44,9 @@ def _claim(descriptor: int) -> None:
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether another user owns an entry of a claimed folder, or anything below it, or could have written it.
+    """Whether another user owns or could have written an entry of a claimed folder, or anything below it.
 
-    What cannot be looked into counts as foreign, and so does any link below the entry: no folder of ours has one.
+    Unreadable folders are foreign, and so are symbolic links below the entry: certfront's folders have none.
     """
     try:
         return _tree_is_foreign(str(path), path.lstat())
@@ -68,26 +68,26 @@ def _tree_is_foreign(path: str, found: os.stat_result) -> bool:
 
 
 def _is_foreign(found: os.stat_result) -> bool:
-    """Of one entry; a second name of a link of root's may be another user's doing."""
+    """Whether this one entry is foreign; a hard link to a symbolic link of root's may be another user's doing."""
     if stat.S_ISLNK(found.st_mode):
         return found.st_uid != 0 or found.st_nlink > 1
     return found.st_uid != 0 or bool(found.st_mode & _OTHERS)
 
 
 def is_own_folder(path: Path) -> bool:
-    """Whether an entry, whatever is below it, is a folder that root alone can write."""
+    """Whether an entry is a folder that root alone can write, whatever is below it."""
     found = path.lstat()
     return stat.S_ISDIR(found.st_mode) and not _is_foreign(found)
 
 
 def is_own_link(path: Path) -> bool:
-    """Whether an entry is a link that root has made there."""
+    """Whether an entry is a symbolic link that root made."""
     found = path.lstat()
     return stat.S_ISLNK(found.st_mode) and not _is_foreign(found)
 
 
 def discard(path: Path) -> None:
-    """Remove an entry of a claimed folder, whatever it is; what a link leads to stays. Raises OSError."""
+    """Remove an entry of a claimed folder, of any kind, without following links. Raises OSError."""
     if not stat.S_ISDIR(path.lstat().st_mode):
         path.unlink()
         return
@@ -99,7 +99,7 @@ def discard(path: Path) -> None:
 
 
 def set_aside(path: Path, folder: Path) -> None:
-    """Move a folder out of the way, into one that only root can enter. Raises OSError."""
+    """Move a folder into another one that only root can enter. Raises OSError."""
     folder.mkdir(mode=0o700, exist_ok=True)
     os.chown(path, 0, 0, follow_symlinks=False)  # to be moved by a root without capabilities
     path.rename(folder / path.name)

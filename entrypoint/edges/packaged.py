@@ -1,4 +1,4 @@
-"""The configuration as packaged."""
+"""The configuration files in the package."""
 
 from __future__ import annotations
 

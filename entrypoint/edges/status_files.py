@@ -1,4 +1,4 @@
-"""The files that NGINX serves on the status port. Each is replaced by one rename; a reader never sees half of one."""
+"""The files that NGINX serves on STATUS_PORT, replaced by renames, so that no reader gets half of one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SLOT = 10  # seconds; templates/status.conf cuts the same slots
 
 
 class StatusFiles:
-    """``RUN_DIR/status`` as a neighbour."""
+    """The folder ``RUN_DIR/status``."""
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir, self.folder = run_dir, run_dir / "status"
@@ -32,7 +32,7 @@ class StatusFiles:
         self._replace("status.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
 
     def readiness(self, reasons: str) -> None:
-        """Publish ``/readyz``: ready where there is no reason why not."""
+        """Publish ``/readyz``: ready if there are no reasons against it."""
         if reasons == self._reasons:
             return
         self._reasons = reasons
@@ -43,7 +43,7 @@ class StatusFiles:
             self._replace("ready.txt", "ready\n")
 
     def alive(self, now: float, until: float) -> None:
-        """Count as alive from ``now`` to ``until`` (UNIX times, seconds), whatever happens to this process."""
+        """Publish the sign of life for ``now`` to ``until`` (UNIX times, seconds), valid even if the agent dies."""
         reserve.take(self.run_dir)
         wanted = {str(slot) for slot in range(int(now) // SLOT, int(until) // SLOT + 1)}
         found = {path.name for path in (self.folder / "alive").iterdir()}

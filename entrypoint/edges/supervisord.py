@@ -1,4 +1,4 @@
-"""What the agent asks supervisord over its UNIX socket: to signal the NGINX that is its child."""
+"""The agent's requests to supervisord, over its UNIX socket."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _UnixTransport(xmlrpc.client.Transport):
 
 
 class Supervisord:
-    """The supervisord that is our parent."""
+    """The supervisord that is the parent of this process."""
 
     def __init__(self, run_dir: Path) -> None:
         self._path = str(sockets.reachable(run_dir) / "supervisor.sock")
@@ -49,15 +49,15 @@ class Supervisord:
             return getattr(server.supervisor, method)(*arguments)
 
     def reload_nginx(self) -> None:
-        """Send HUP to the NGINX that supervisord started. Raises `Refused` (reload-failed)."""
+        """Send HUP to NGINX. Raises `Refused` (reload-failed)."""
         self._asked("signal NGINX", "signalProcess", "nginx", "HUP")
 
     def reopen_logs(self) -> None:
-        """Send USR1 to that NGINX. Raises `Refused`."""
+        """Send USR1 to NGINX. Raises `Refused`."""
         self._asked("signal NGINX", "signalProcess", "nginx", "USR1")
 
     def shutdown(self) -> None:
-        """End everything, as a stop of the container does; does not wait for it. Raises `Refused`."""
+        """End everything, as a stop of the container does, without waiting for the end. Raises `Refused`."""
         self._asked("end", "shutdown")
 
     def _asked(self, what: str, method: str, *arguments: str) -> None:

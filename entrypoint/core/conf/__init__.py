@@ -1,1 +1,1 @@
-"""What does this NGINX text mean? The user's configuration, read as NGINX reads it."""
+"""The meaning of NGINX's configuration language: the user's configuration, read as NGINX reads it."""

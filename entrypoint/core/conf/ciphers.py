@@ -12,7 +12,7 @@ _REFUSED = re.compile(r'SSL_(?:CTX_set_cipher_list|CONF_cmd)\((?:"\w+", )?"(?P<v
 
 
 def refused_profile(source: Source, message: str) -> dict[Place, str]:
-    """The directives that set the profile that NGINX's message is about, with the reason; none for other messages."""
+    """The directives with the cipher profile in NGINX's message, each with the reason; empty for other messages."""
     match = _REFUSED.search(message)
     if not match:
         return {}

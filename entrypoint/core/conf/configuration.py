@@ -1,7 +1,7 @@
-"""The user's configuration, read: its servers with their pairs, what is set where, and what is wrong with it.
+"""The user's configuration as a whole: servers and their pairs, settings by level, and faults.
 
-What NGINX refuses is left to NGINX, and passed over here; it is a `Fault` where NGINX would name no place, or where
-files could not be read or parsed.
+Most of what NGINX refuses is ignored here, and left to NGINX. A `Fault` is an error whose place NGINX would not name,
+or a file that could not be read or parsed.
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ _PAIR = ("ssl_certificate", "ssl_certificate_key")
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """All that certfront wants to know of a configuration.
+    """The meaning of a configuration.
 
-    ``files`` are all that the root leads to and that can be read, itself first; ``blocks`` has the places of the blocks
-    that include each. ``levels`` has the settings right inside ``main``, ``events``, ``http``, ``stream`` and ``mail``,
+    ``files`` are all readable files that the root includes, itself first; ``blocks`` has the places of the blocks that
+    include each. ``levels`` has the settings directly inside ``main``, ``events``, ``http``, ``stream`` and ``mail``,
     by name. ``paths`` are the paths in each file, in order. ``ends`` has the place of the ``}`` that ends the first
-    block of each of these. ``defaults`` has, by context and socket, the server for connections that no name fits.
-    ``warnings`` are comments to certfront that have no effect. ``left_out`` are paths that a pattern matches but that
-    cannot be read, with the reason.
+    block of each of these. ``defaults`` has the default server of each context and socket. ``warnings`` are comments to
+    certfront without effect. ``left_out`` are the unreadable matches of a pattern, each with the reason.
     """
 
     files: tuple[str, ...]
@@ -49,20 +48,20 @@ class Configuration:
     left_out: Mapping[str, str]
 
     def servers_at(self, file: str, line: int) -> tuple[Server, ...]:
-        """The servers that a line belongs to, or all those that include the file: whom NGINX's complaint is about."""
+        """The servers whose block contains a line of a file, or else all servers that include the file."""
         own = tuple(server for server in self.servers if server.block.file == file and server.has_line(line))
         blocks = self.blocks.get(file, frozenset())
         return own or tuple(server for server in self.servers if server.place in blocks)
 
     @property
     def key_files(self) -> frozenset[str]:
-        """The absolute paths of all keys that it names, whatever for."""
+        """The absolute paths of all keys in the configuration, whatever their purpose."""
         words = (each for some in self.paths.values() for each in some)
         keys = (each.word.value for each in words if each.directive.name.endswith("ssl_certificate_key"))
         return frozenset(full_name(key, folder(self.files[0])) for key in keys)
 
     def blocks_at(self, file: str, line: int) -> tuple[Setting, ...]:
-        """The blocks right inside ``http``, ``stream`` or ``mail``, such as an ``upstream``, that a line belongs to."""
+        """The blocks directly inside ``http``, ``stream`` or ``mail`` (an ``upstream``, say) that contain a line."""
         settings = (setting for name in _CONTEXTS for group in self.levels[name].values() for setting in group)
         return tuple(each for each in settings if each.is_block and each.file == file and each.has_line(line))
 
@@ -182,7 +181,7 @@ class _Reader:
         return pairs(certificates, keys, self.prefix, inherited=_PAIR[0] not in own)
 
     def _keyless(self, effective: Settings) -> tuple[Fault, ...]:
-        """NGINX's complaint about a certificate without a key, which does not say where."""
+        """The fault of a certificate without a key, which NGINX reports without a place."""
         certificates, keys = (_with_one_word(effective, name) for name in _PAIR)
         if len(certificates) <= len(keys):
             return ()
@@ -193,7 +192,7 @@ class _Reader:
         return (fault,)
 
     def _heed(self, block: Setting, inside: tuple[Setting, ...]) -> Iterator[Note]:
-        """The notes between a server's braces, and those in the files that it includes there."""
+        """The comments to certfront inside a server's braces, and in the files that it includes there."""
         start, end = block.directive.inside or (0, 0)
         found = [(block.file, note) for note in self.notes[block.file] if start <= note.start < end]
         files = dict.fromkeys(path for setting in inside for path in self.tree.targets(setting))
@@ -219,12 +218,12 @@ def _by_name(settings: Iterable[Setting]) -> Settings:
 
 
 def _with_one_word(settings: Settings, name: str) -> tuple[Setting, ...]:
-    """NGINX refuses all others, with their place."""
+    """The settings with exactly one argument: NGINX refuses all others, with their place."""
     return tuple(setting for setting in settings.get(name, ()) if len(setting.words) == 1)
 
 
 def _value(settings: Settings, name: str) -> str:
-    """The value of a setting that counts once, as NGINX compares it: in any case."""
+    """The value of a setting that may occur once, in lower case, as NGINX compares it without case."""
     return settings[name][0].value.lower() if name in settings else ""
 
 

@@ -1,7 +1,7 @@
-"""A rendered copy of a text: words exchanged, text put in, directives commented out, and byte for byte otherwise.
+"""A rendered copy of a text: words replaced, text inserted, directives commented out, all other bytes unchanged.
 
-The edits are in offsets of the source. A map leads from a line of the copy, which NGINX may complain about, back to the
-line that the user wrote.
+Edits are given in offsets of the source. A line map leads from a line of the copy, which NGINX's messages name, back to
+the user's line.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _SAFE = 1_000  # characters, of four bytes at most
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Exchange a span for a text, which has to fit in where it comes to stand: for a word, what `quote` returns.
+    """The replacement of a span by a text that is valid there: for a word, a result of `quote`.
 
-    With ``start`` and ``end`` equal, the text is put in there. Its line ends are written as the file has them.
+    With ``start`` and ``end`` equal, the text is inserted. Its line ends are changed to the file's.
     """
 
     start: int
@@ -32,7 +32,7 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class CommentOut:
-    """Comment out a span: one directive with its block, or several in a row. All edits within it vanish."""
+    """A span to comment out: one directive with its block, or several in a row. Edits inside have no effect."""
 
     start: int
     end: int
@@ -41,37 +41,38 @@ class CommentOut:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A copy, and for each of its lines the one of the source that it comes from."""
+    """A copy, and the source line of each of its lines."""
 
     text: str = field(repr=False)
     lines: tuple[int, ...] = field(repr=False)
 
     def source_line(self, line: int) -> int:
-        """The line of the source that a line of the copy comes from. Both count from 1."""
+        """The source line of a line of the copy. Both count from 1."""
         return self.lines[line - 1]
 
 
 def quote(value: str) -> str:
-    """The word that NGINX reads as ``value``, on one line. A ``$`` stays what it is: NGINX knows no escape for it."""
+    """The word that NGINX reads as ``value``, on one line. A ``$`` stays unescaped: NGINX has no escape for it."""
     for char, escape in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
         value = value.replace(char, escape)
     return f'"{value}"'
 
 
 def one_line(text: str) -> str:
-    """The beginning of a text, without line ends and other control characters: it can never end or break a comment."""
+    """The beginning of a text without control characters, so that it can neither end nor break a comment."""
     return "".join(char if char.isprintable() else " " for char in text[:_SAFE])
 
 
 def without_marks(text: str) -> str:
-    """A rendered copy without the lines that say why and since when something is commented out."""
+    """A rendered copy without the comment lines that give the reason and the time."""
     return _MARKED.sub("", text)
 
 
 def render(text: str, edits: Iterable[Replace | CommentOut], when: str = "") -> Rendered:
-    """Carry out the edits. Equal ones count once: servers that share a snippet may all ask for the same.
+    """Apply the edits. Equal edits count once: servers that share a snippet may all ask for the same edit.
 
-    ``when`` is written beside each reason. Raises ValueError where two overlap and neither comments the other out.
+    ``when`` is written beside each reason. Raises ValueError where two edits overlap and neither comments the other
+    out.
     """
     copy = _Copy(text, f"{_MARK} at {when}" if when else _MARK)
     for group in _outermost(edits):
@@ -86,7 +87,7 @@ def render(text: str, edits: Iterable[Replace | CommentOut], when: str = "") -> 
 
 
 def _outermost(edits: Iterable[Replace | CommentOut]) -> list[list[Replace | CommentOut]]:
-    """The edits in order, without those within a span that is commented out; with equal spans, all of its reasons."""
+    """The edits in order, without those inside a commented-out span; equal spans are one, with all reasons."""
     groups: list[list[Replace | CommentOut]] = []
     for edit in sorted(dict.fromkeys(edits), key=_order):
         last = groups[-1][0] if groups else None
@@ -100,13 +101,13 @@ def _outermost(edits: Iterable[Replace | CommentOut]) -> list[list[Replace | Com
 
 
 def _order(edit: Replace | CommentOut) -> tuple[int, bool, int, bool]:
-    """What is put in at a place comes before what begins there, and the outer before the inner."""
+    """The sort key: insertions before the edits that begin at the same offset, outer spans before inner ones."""
     return edit.start, edit.start != edit.end, -edit.end, isinstance(edit, Replace)
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A part of a line: of the span with that number that is commented out, or of none (0)."""
+    """A part of a line, with the number of the commented-out span that it belongs to, or 0."""
 
     text: str
     line: int
@@ -127,16 +128,16 @@ class _Copy:
         self.cr = "\r" if first > 0 and text[first - 1] == "\r" else ""
 
     def keep(self, end: int) -> None:
-        """Take over the text up to an offset."""
+        """Copy the text up to an offset."""
         self._source(end, span=0)
 
     def comment_out(self, end: int, reasons: list[str]) -> None:
-        """Take over the text up to an offset as a comment."""
+        """Copy the text up to an offset as a comment."""
         self.reasons.append(reasons)
         self._source(end, span=len(self.reasons) - 1)
 
     def exchange(self, edit: Replace) -> None:
-        """Put in a text; where it has fewer lines than what it replaces, empty ones make up for them."""
+        """Insert a text in place of another; empty lines compensate for missing ones."""
         old, new = self.text[edit.start : edit.end], edit.text.replace("\r\n", "\n")
         new += "\n" * (old.count("\n") - new.count("\n"))
         self._add(new.replace("\n", f"{self.cr}\n"), 0, self.line + old.count("\n"))
@@ -159,7 +160,7 @@ class _Copy:
         return Rendered("\n".join(line.text for line in lines), tuple(line.line for line in lines))
 
     def _separate(self, parts: list[_Part]) -> Iterator[_Part]:
-        """A line's parts, each on a line of its own: a comment would swallow what stands behind it."""
+        """The parts of a line, each on a line of its own, as a comment extends to the end of its line."""
         parts = parts if len(parts) == 1 else _merged(parts)
         for number, part in enumerate(parts, 1):
             yield from (_Part(f"{self.mark}: {reason}{self.cr}", part.line) for reason in self.reasons[part.span])
@@ -170,14 +171,14 @@ class _Copy:
 
 
 def _comments(text: str) -> list[str]:
-    """A line as a comment, or as several where NGINX would find it too long."""
+    """A line as a comment, or as several comments where it exceeds NGINX's buffer."""
     size = len(text) if len(text.encode("utf-8", "surrogatepass")) <= _LONGEST else _SAFE
     parts = [text[start : start + size] for start in range(0, len(text), size or 1)] or [""]
     return [f"# {part}" if part.strip("\r") else f"#{part}" for part in parts]
 
 
 def _merged(parts: Iterable[_Part]) -> list[_Part]:
-    """Neighbours of one kind as one, and the white space around what is commented out as a part of it."""
+    """The parts with equal neighbours merged, and white space around commented-out parts included in them."""
     merged: list[_Part] = []
     for span, group in groupby(parts, key=lambda part: part.span):
         same = list(group)

@@ -1,4 +1,4 @@
-"""What ``listen`` says: the sockets of a server, told apart as NGINX does (ngx_parse_url, ngx_http_core_listen)."""
+"""The ``listen`` directive: a server's sockets, told apart as NGINX does (ngx_parse_url, ngx_http_core_listen)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Socket = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One socket that a server listens on.
+    """A socket that a server listens on.
 
     ``address`` is an IP address in its shortest form (``0.0.0.0`` and ``::`` are all), a host name, which NGINX
-    resolves as it starts, or a UNIX socket's path, with port 0. ``setting`` is None where an HTTP server has no
-    ``listen``: then NGINX takes port 80 (8000 where it is not root). ``own`` has those of ``ssl``, ``http2`` and
-    ``proxy_protocol`` that this server asks for, ``shared`` those that any server on the same socket asks for: they
-    hold for all of them.
+    resolves at its start, or the path of a UNIX socket, with port 0. ``setting`` is None where an HTTP server has no
+    ``listen``: then NGINX takes port 80 (8000 where it is not root). ``own`` has the parameters among ``ssl``,
+    ``http2`` and ``proxy_protocol`` that this server sets, ``shared`` those that any server on the same socket sets:
+    they hold for all.
     """
 
     address: str
@@ -46,12 +46,12 @@ class Listener:
 
     @property
     def udp(self) -> bool:
-        """Whether it takes datagrams: QUIC, or any other in ``stream``."""
+        """Whether it receives datagrams: QUIC, or any other protocol over UDP in ``stream``."""
         return "quic" in self.parameters or "udp" in self.parameters
 
     @property
     def tls(self) -> bool:
-        """Whether connections begin with a TLS handshake, QUIC's included, for whatever server's sake."""
+        """Whether connections begin with a TLS handshake (QUIC's included), whichever server asks for it."""
         return "ssl" in self.shared or "quic" in self.parameters
 
     @property
@@ -61,24 +61,24 @@ class Listener:
 
     @property
     def default_server(self) -> bool:
-        """Whether this server asks to be the one for connections that no server's name fits."""
+        """Whether this server is declared as the socket's default server."""
         return "default_server" in self.parameters or "default" in self.parameters
 
     @property
     def said(self) -> frozenset[str]:
-        """What this server says of the socket; some of it only one server may say, and it holds for all of them."""
+        """The parameters that this server sets for the socket; some may be set by one server only, and hold for all."""
         return frozenset("default_server" if word == "default" else word for word in (*self.parameters, *self.own))
 
     @property
     def socket(self) -> Socket:
-        """Equal for two listeners of one context that are one socket: its protocol, address and port."""
+        """The identity of the socket within a context: protocol, address and port."""
         return ("unix" if self.unix else "udp" if self.udp else "tcp", self.address, self.port)
 
 
 def listeners(settings: Iterable[Setting], *, http: bool, ssl: bool) -> tuple[Listener, ...]:
-    """The sockets of a server, from the settings in its block. What NGINX refuses is passed over.
+    """The sockets of a server, from the settings in its block. Parameters that NGINX refuses are ignored.
 
-    ``ssl`` says that ``ssl on;`` holds for the server, which NGINX knew until 1.25.1. ``shared`` is left empty.
+    ``ssl`` is the value of the server's ``ssl`` directive, which NGINX had until 1.25.1. ``shared`` is left empty.
     """
     found = [setting for setting in settings if setting.name == "listen" and setting.words]
     if not found and http:
@@ -100,7 +100,7 @@ def _sockets(setting: Setting, default_port: int | None) -> Iterator[Listener]:
 
 
 def _split(text: str) -> tuple[str, str | None]:
-    """The address as it is written, empty where it is none, and the ports, if there are any."""
+    """The address as written, empty where there is none, and the ports, if any."""
     match = _ADDRESS.fullmatch(text)
     return (match[1], match[2]) if match else ("", None)
 

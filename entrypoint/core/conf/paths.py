@@ -1,8 +1,8 @@
-"""Which words are paths that NGINX resolves against the folder of its configuration file, and how it does.
+"""The words that NGINX resolves against the folder of its configuration file, and the rules for it.
 
-From the callers of ngx_conf_full_name with ``conf_prefix`` in NGINX 1.31, what calls those in turn (ngx_ssl_*, complex
-values), and the modules njs, Lua, auth-jwt, otel and acme. All other paths (``root``, ``error_log``, ``pid``,
-``load_module`` ...) go by NGINX's own prefix, wherever its configuration lies.
+From the callers of ngx_conf_full_name with ``conf_prefix`` in NGINX 1.31, their callers (ngx_ssl_*, complex values),
+and the modules njs, Lua, auth-jwt, otel and acme. All other paths (``root``, ``error_log``, ``pid``, ``load_module``
+...) are relative to NGINX's own prefix, wherever its configuration lies.
 """
 
 from __future__ import annotations
@@ -52,28 +52,28 @@ _NO_PATH = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class PathWord:
-    """A word that NGINX takes for a path, and the directive that it belongs to."""
+    """A word that NGINX uses as a path, and its directive."""
 
     directive: Directive
     word: Word
 
 
 def folder(file: str) -> str:
-    """The folder that a file lies in, with the slash behind it: NGINX's ``conf_prefix`` where it is the root file."""
+    """The folder of a file, with a trailing slash: NGINX's ``conf_prefix`` if it is the root file."""
     return file[: file.rfind("/") + 1]
 
 
 def full_name(path: str, prefix: str) -> str:
-    """The absolute path, as NGINX makes it: the two are put together, and nothing is resolved or shortened."""
+    """The absolute path as NGINX makes it: a concatenation, without resolving or shortening anything."""
     return path if path.startswith("/") else prefix + path
 
 
 def path_word(directive: Directive, *, data: bool = False) -> Word | None:
-    """The word of a directive that NGINX takes for a path, absolute or relative; None where there is none.
+    """The argument of a directive that NGINX uses as a path, absolute or relative; None where there is none.
 
-    ``data`` says that the directive lies in one of the `DATA_BLOCKS`. None too for what only NGINX can resolve: a
-    variable, or a key in an engine. What ``js_import`` names may also lie in a ``js_path``: NGINX looks there for what
-    the configuration's folder does not have.
+    ``data`` says that the directive lies in one of the `DATA_BLOCKS`. None too for a path that only NGINX can resolve:
+    a variable, or a key in an engine. A file of ``js_import`` may also lie in a ``js_path``: NGINX searches there for
+    files that the configuration's folder does not have.
     """
     position = None if data and directive.name != "include" else _POSITIONS.get(directive.name)
     if position is None or len(directive.args) <= max(position, 0):

@@ -15,7 +15,7 @@ _NOTE = re.compile(r"#\s*certfront:(?!\s*commented out)(.*)")
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What one comment asks for: another name to look for, or to be left alone; ``problem``: what cannot be meant."""
+    """The request in a comment: another lookup name, or ``off``; ``problem`` is the error in an invalid comment."""
 
     start: int
     line: int
@@ -25,7 +25,7 @@ class Note:
 
 
 def notes(parsed: Parsed) -> Iterator[Note]:
-    """The notes in a text, in order."""
+    """The comments to certfront in a text, in order."""
     for comment in parsed.comments:
         if match := _NOTE.fullmatch(comment.text):
             yield _note(Note(comment.start, comment.line), match[1].strip())

@@ -1,4 +1,4 @@
-"""The user's own servers on STATUS_PORT, where certfront's status is: who answers there, and how it is said."""
+"""The user's own servers on STATUS_PORT, and the warnings about them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _AWAY = "certfront's status and probes are not there (`certfront health` works a
 
 
 def foreign_ports(configuration: Configuration) -> Iterator[int]:
-    """The ports on which TLS or another protocol than HTTP is spoken: a plain HTTP server has to stay away."""
+    """The ports with TLS or another protocol than HTTP, where no plain HTTP server can listen."""
     for server in configuration.servers:
         for listener in server.listeners:
             if not listener.unix and not listener.udp and (server.context != "http" or listener.tls):
@@ -22,7 +22,7 @@ def foreign_ports(configuration: Configuration) -> Iterator[int]:
 
 
 def collisions(configuration: Configuration, port: int) -> Iterator[Fault]:
-    """A sentence for each of the user's servers that listens there, with its place."""
+    """A warning about each of the user's servers on STATUS_PORT, with its place."""
     away = port in foreign_ports(configuration)
     for server, listener in _there(configuration, port):
         where = listener.setting or server.block
@@ -39,7 +39,7 @@ def _said(listener: Listener, port: int, *, away: bool) -> str:
 
 
 def _there(configuration: Configuration, port: int) -> Iterator[tuple[Server, Listener]]:
-    """A server once, however many addresses it listens on: with the one that says most of it."""
+    """The servers on the port, each once, with the most specific of its listeners."""
     for server in configuration.servers:
         found = [each for each in server.listeners if each.port == port and not each.unix and not each.udp]
         if found:

@@ -1,7 +1,7 @@
-"""NGINX's configuration language: a text to its directives, every one with its exact place.
+"""NGINX's configuration language: from a text to its directives, each with its exact place.
 
-Words end, quote and escape as NGINX's own reader has it (ngx_conf_read_token in src/core/ngx_conf_file.c, 1.31). What a
-directive means is nobody's business here, with one exception: the Lua in a ``..._by_lua_block`` is carried over whole.
+Words end, quote and escape as in NGINX's own reader (ngx_conf_read_token in src/core/ngx_conf_file.c, 1.31). Directives
+have no meaning here, with one exception: the Lua in a ``..._by_lua_block`` is kept as one text.
 
 Offsets count characters of the text. A file read as UTF-8 with ``surrogateescape`` and without translated line ends
 keeps all of its bytes. A byte order mark is, as for NGINX, a part of the first word. Words may be longer than the 4,096
@@ -41,7 +41,7 @@ _LUA_END = "unexpected end of file, expecting terminating characters for lua cod
 
 
 class SyntaxFault(Exception):
-    """Raised for a text that NGINX could not read. ``message`` is worded as NGINX does; lines count from 1."""
+    """A syntax error that NGINX would report. ``message`` has NGINX's wording; lines count from 1."""
 
     def __init__(self, message: str, line: int) -> None:
         super().__init__(f"{message} in line {line}")
@@ -51,7 +51,7 @@ class SyntaxFault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word: its value with quotes and escapes taken off, and where it is written, with its quotes."""
+    """A word: its value without quotes and escapes, and its place, quotes included."""
 
     value: str
     start: int
@@ -63,9 +63,8 @@ class Word:
 class Directive:
     """A directive from its name to its ``;`` or ``}``.
 
-    ``block`` is None without a block, and ``inside`` is from behind the ``{`` to the ``}`` that closes it. A block of
-    Lua has no directives. ``line`` is the line of the name, and ``last_line`` that of the ``;`` or ``}``, where NGINX
-    says that it found a fault.
+    ``block`` is None without a block, and ``inside`` is the span between the braces. A block of Lua has no directives.
+    ``line`` is the line of the name, and ``last_line`` that of the ``;`` or ``}``, which NGINX's messages name.
     """
 
     name: str
@@ -80,7 +79,7 @@ class Directive:
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A comment from its ``#`` to the end of its line, which is left out."""
+    """A comment from its ``#`` to the end of its line, without the line end."""
 
     text: str
     start: int
@@ -90,7 +89,7 @@ class Comment:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A text, its outermost directives, and all comments in it but those within Lua."""
+    """A text, its outermost directives, and all its comments outside of Lua."""
 
     text: str = field(repr=False)
     directives: tuple[Directive, ...]
@@ -98,12 +97,12 @@ class Parsed:
 
 
 def parse(text: str) -> Parsed:
-    """Read a text; raises SyntaxFault at the first place where NGINX would stop."""
+    """Parse a text; raises SyntaxFault for the first error that NGINX would report."""
     return _Reader(text).read()
 
 
 def attempt(text: str) -> Parsed | SyntaxFault:
-    """Read a text; a fault is returned, not raised, for callers with many texts."""
+    """Parse a text; an error is returned, not raised, for callers with many texts."""
     try:
         return parse(text)
     except SyntaxFault as fault:
@@ -111,12 +110,12 @@ def attempt(text: str) -> Parsed | SyntaxFault:
 
 
 def line_at(text: str, offset: int) -> int:
-    """The line, counted from 1, that an offset lies in. As for NGINX only a line feed ends a line."""
+    """The line of an offset, counted from 1. As for NGINX only a line feed ends a line."""
     return text.count("\n", 0, offset) + 1
 
 
 def walk(directives: tuple[Directive, ...]) -> Iterator[Directive]:
-    """Every directive, those in blocks too, in the order of the text."""
+    """All directives, nested ones included, in the order of the text."""
     waiting = list(reversed(directives))
     while waiting:
         directive = waiting.pop()
@@ -126,7 +125,7 @@ def walk(directives: tuple[Directive, ...]) -> Iterator[Directive]:
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """A block that is not closed yet: its words, where its inside begins, and the directives before it."""
+    """A block that is not closed yet: its words, the start of its inside, and the directives before it."""
 
     words: list[Word]
     inside: int
@@ -196,7 +195,7 @@ class _Reader:
         self.done.append(Directive(name.value, tuple(args), name.start, self.at, *lines, block, inside))
 
     def _line(self, offset: int) -> int:
-        """The line of an offset: quick for one near the last one asked for."""
+        """The line of an offset; fast for an offset near the previous one."""
         if offset >= self.counted:
             self.line += self.text.count("\n", self.counted, offset)
         else:
@@ -205,7 +204,7 @@ class _Reader:
         return self.line
 
     def _end(self) -> None:
-        """What to say where no token was found: at the end, or at a quoted word that is not as it must be."""
+        """The error where no token follows: an unexpected end, or an unterminated quoted word."""
         rest = self.text[self.at :].lstrip(" \t\r\n")
         closed = _CLOSED.match(rest)
         if closed:
@@ -226,7 +225,7 @@ def _unescape(escape: re.Match[str]) -> str:
 
 
 def _end_of_lua(text: str, start: int) -> int:
-    """The offset behind the brace that closes a block of Lua; ``start`` is the offset behind the one that opened it."""
+    """The offset after the closing brace of a block of Lua; ``start`` is the offset after the opening one."""
     depth, at = 1, start
     while depth:
         token = _LUA.search(text, at)

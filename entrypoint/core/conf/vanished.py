@@ -1,4 +1,4 @@
-"""What was read before and cannot be read now, though nobody meant it to be gone."""
+"""Files that were read before and cannot be read now, although nobody removed them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ _MOST = 3  # files, or names of servers, in one sentence
 
 
 class Ran(NamedTuple):
-    """Of the configuration that was read last: its texts by path, and the paths that each pattern of it matched."""
+    """The files of the last configuration: texts by path, and the matches of each pattern."""
 
     texts: Mapping[str, str]
     matches: Mapping[str, Sequence[str]]
 
 
 def unfound(ran: Ran, texts: Collection[str], matches: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """The files that an include led to before and does not now, though it still stands there."""
+    """The former targets of an unchanged include that it does not match any more."""
     paths = (path for pattern in ran.matches if pattern in matches for path in ran.matches[pattern])
     return tuple(dict.fromkeys(path for path in paths if path in ran.texts and path not in texts))
 
 
 def vanished(ran: Ran, unread: Mapping[str, Unread]) -> str:
-    """Which files that were read before cannot be read now; empty where there are none.
+    """A sentence about the files that were read before and cannot be read now; empty where there are none.
 
-    Who removes a file, or puts something else in its place, means what was in it to be gone; nobody means that of a
-    file that is there and closed.
+    Whoever removes a file, or puts another in its place, wants its content to be gone; nobody wants that of a file that
+    is there but closed.
     """
     gone = sorted(path for path in ran.texts if path in unread and unread[path].is_file)
     said = [f"{path}{_with(ran.texts[path])} {unread[path].reason}" for path in gone[:_MOST]]

@@ -1,1 +1,1 @@
-"""What exactly shall run? From what is usable to every file of a generation."""
+"""The content of a generation: from settings, configuration and credentials to every file."""

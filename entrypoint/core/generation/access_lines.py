@@ -1,6 +1,6 @@
-"""NGINX's lines that the user's configuration sends to standard output: JSON where LOG_FORMAT=json asks for all so.
+"""The user's access and error logs on standard output, as JSON where LOG_FORMAT=json asks for it.
 
-Access lines get a format. Error lines know none: they go to standard error, whose lines become JSON on their way.
+Access logs get a format. Error logs have none: they go to standard error, where their lines become JSON.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _STREAM = (
 def edits(
     source: Source, settings: Settings, facts: Facts, templates: Mapping[str, str]
 ) -> Iterator[tuple[str, Replace]]:
-    """The changes that make them JSON, each with its file.
+    """The edits that make the logs JSON, each with its file.
 
-    A log whose own format escapes JSON is the user's JSON, and stays.
+    A log whose own format escapes JSON is the user's own JSON, and stays.
     """
     if settings.log_format != "json":
         return
@@ -55,7 +55,7 @@ def _logs(source: Source, outputs: Collection[str]) -> Iterator[tuple[str, Direc
 
 
 def _json_formats(source: Source) -> frozenset[str]:
-    """Those of `http` and `stream` that escape JSON; a name that both define counts if both do."""
+    """The formats of `http` and `stream` that escape JSON; a name in both counts if both do."""
     levels = source.configuration.levels
     formats = [each.words for context in ("http", "stream") for each in levels[context].get("log_format", ())]
     others = {words[0].value for words in formats if not any(word.value == "escape=json" for word in words)}
@@ -63,7 +63,7 @@ def _json_formats(source: Source) -> frozenset[str]:
 
 
 def _with_format(log: Directive, json: Collection[str]) -> Replace | None:
-    """NGINX takes the second word for the format's name, whatever it is, and knows one without."""
+    """The words with a format: for NGINX the second word is the format's name, whatever it is."""
     path, *others = log.args
     if not others:
         return Replace(path.end, path.end, f" {JSON_FORMAT}")

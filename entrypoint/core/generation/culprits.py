@@ -1,4 +1,4 @@
-"""The search for the culprits where NGINX names none: by halves (QuickXplain, Junker 2004)."""
+"""The search by halves for parts of a plan that NGINX refuses without naming them (QuickXplain, Junker 2004)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ T = TypeVar("T")
 
 
 def culprits(parts: Sequence[T], helps: Callable[[Iterable[T]], bool]) -> tuple[T, ...]:
-    """Those of the parts that have to go, none of them needlessly; none where it does not help if all go.
+    """A minimal set of the parts whose removal helps; empty where even the removal of all does not.
 
-    ``helps`` says whether it does if some of them go. One culprit among n costs about 2 log2 n questions.
+    ``helps`` says whether the removal of some does. One culprit among n costs about 2 log2 n calls.
     """
     return _needed((), parts, helps, ask=False) if parts and helps(parts) else ()
 
@@ -19,7 +19,7 @@ def culprits(parts: Sequence[T], helps: Callable[[Iterable[T]], bool]) -> tuple[
 def _needed(
     gone: tuple[T, ...], parts: Sequence[T], helps: Callable[[Iterable[T]], bool], *, ask: bool
 ) -> tuple[T, ...]:
-    """Those of ``parts`` that have to go beside those that are ``gone``; ``ask`` first, whether any have to."""
+    """The parts that must go besides those that are ``gone``; ``ask`` first whether any must."""
     if ask and helps(gone):
         return ()
     if len(parts) == 1:

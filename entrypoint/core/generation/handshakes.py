@@ -1,4 +1,4 @@
-"""What handshakes have shown of the generation that runs: who is proved, and who cannot be."""
+"""The results of handshakes with the running generation: proved pairs, and pairs that cannot be proved."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ At = tuple[str, Door]  # a pair by its identity, at a door
 
 
 class Unproved(NamedTuple):
-    """Why no handshake shows a pair at a door; ``warn`` unless that is as it should be."""
+    """Why no handshake can show a pair at a door; ``warn`` unless that is intended."""
 
     why: str
     warn: bool = True
@@ -22,9 +22,9 @@ class Unproved(NamedTuple):
 
 @dataclass(frozen=True)
 class Shown:
-    """``proved`` are pairs at the doors that present them; ``unproved`` says why no handshake can show it there.
+    """The results by pair and door: ``proved``, or ``unproved`` with the reason.
 
-    ``failed`` has the pairs that must be presented and are not: it is empty for what runs.
+    ``failed`` are pairs that should be presented and are not: empty for a generation that stays live.
     """
 
     proved: frozenset[At] = frozenset()
@@ -32,14 +32,14 @@ class Shown:
     failed: Mapping[str, str] = field(default_factory=dict)
 
     def with_more(self, asked: Shown, running: Iterable[PairSpec]) -> Shown:
-        """After some were asked again: what was shown of the others holds, as far as they still run."""
+        """These results, updated by new ones, for the pairs and doors that still run."""
         doors = {(pair.identity, door) for pair in running for door in pair.doors}
         kept = doors - asked.proved - asked.unproved.keys()
         unproved = {at: said for at, said in self.unproved.items() if at in kept}
         return Shown((self.proved & kept) | asked.proved, {**unproved, **asked.unproved})
 
     def warnings(self, running: Iterable[PairSpec]) -> Iterator[tuple[str, str]]:
-        """The servers whose pair is not proved there: where each is, and why."""
+        """A warning for each server whose pair is not proved: its place, and the reason."""
         for pair in running:
             yield from ((where, _said(pair, why)) for where, why in pair.closed)
             for door in pair.doors:
@@ -48,7 +48,7 @@ class Shown:
                     yield door.where, _said(pair, found.why)
 
     def detail(self, pair: PairSpec) -> str:
-        """Why a pair that runs is not proved anywhere; empty where it is."""
+        """Why a running pair is proved at none of its doors; empty where it is."""
         if any((pair.identity, door) in self.proved for door in pair.doors):
             return ""
         found = [
@@ -63,9 +63,9 @@ def _said(pair: PairSpec, why: str) -> str:
 
 
 class Edited:
-    """What the user has edited between two configurations, and whom it may concern.
+    """The files that differ between two configurations, and the servers that this may concern.
 
-    A door that was open before must stay open; behind an edit of its own server it may be closed as the user wishes.
+    An open door must stay open, unless its own server was edited: then the user may have closed it.
     """
 
     def __init__(self, before: Source | None, after: Source | None) -> None:
@@ -76,7 +76,7 @@ class Edited:
         self._all = any(_general(source, self._files) for source in self._sources)
 
     def concerns(self, place: Place | None) -> bool:
-        """Whether a server at that place, or what holds for it, was edited."""
+        """Whether the server at a place, or a setting that it inherits, was edited."""
         if not self._files or place is None:
             return False
         included = (source.configuration.blocks.get(file, ()) for source in self._sources for file in self._files)
@@ -84,7 +84,7 @@ class Edited:
 
 
 def _general(source: Source, files: Collection[str]) -> bool:
-    """Whether one of the files is the root, or sets something for all servers of a kind."""
+    """Whether one of the files is the root, or has settings that several servers inherit."""
     levels = source.configuration.levels
     groups = (group for context in ("http", "stream", "mail") for group in levels[context].values())
     return source.root in files or any(each.file in files and not each.is_block for group in groups for each in group)

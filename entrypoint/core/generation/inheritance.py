@@ -1,7 +1,7 @@
-"""What a server of certfront's own does not inherit of the user's ``http`` block.
+"""The directives of the user's ``http`` block that certfront's own servers must not inherit.
 
-NGINX lets every server inherit what is set there for all. A directive that is set is one that this NGINX knows, so
-each is taken back in its own words, and none is written that the user does not set.
+In NGINX every server inherits from ``http``. Each directive that the user sets, and so this NGINX knows, is set back to
+its default in certfront's servers; directives that the user does not set are not written.
 """
 
 from __future__ import annotations
@@ -71,17 +71,17 @@ _ZONES = {
 
 
 def server(http: Collection[str]) -> str:
-    """What a server of ours says, where the user's ``http`` block sets ``http``."""
+    """The directives for certfront's servers, for the directives ``http`` that the user's block sets."""
     return _lines(http, {**_TAKEN_BACK, **_OF_A_SERVER})
 
 
 def location(http: Collection[str], said: Collection[str]) -> str:
-    """The same for a location that proxies, and has ``said`` some of it already."""
+    """The directives for a location that proxies, without those that it has ``said`` itself."""
     return _lines(set(http) - set(said), {**_TAKEN_BACK, **_OF_A_PROXY})
 
 
 def zones(http: Collection[str]) -> str:
-    """What has to be in ``http`` for that."""
+    """The directives in ``http`` that `server` and `location` refer to."""
     found = _lines(http, _ZONES)
     return f"map '' $certfront_nothing {{\n    default '';\n}}\n{found}" if found else ""
 

@@ -1,4 +1,4 @@
-"""Templates of NGINX configuration: ``@{name}`` is a placeholder, everything else is NGINX's own."""
+"""Templates of NGINX configuration: ``@{name}`` is a placeholder, the rest is NGINX's language."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Private keys and their passwords, read from files that belong to the administrator.
+"""Private keys and their passwords, read from the administrator's files.
 
-Nothing is ever written, and no exception, ``repr`` or log holds a password or a key: what leaves this
-module is a `Key` in PEM as NGINX reads it, still encrypted if it was. The library for keys is
-imported when the first key is read: the agent starts without waiting for it.
+Nothing is ever written, and no exception, ``repr`` or log holds a password or a key: the result is a `Key` in PEM as
+NGINX reads it, still encrypted if it was. The library for keys is imported when the first key is read: the agent starts
+without waiting for it.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _LEGACY = "openssl pkcs8 -topk8 -v2 aes-256-cbc -provider default -provider lega
 
 
 def load(path: Path, password_file: Path) -> Key:
-    """Return the first private key in ``path``, opened by the first password that fits.
+    """The first private key in ``path``, opened by the first password that fits.
 
-    Raises Refused: key-missing; key-unreadable for a file that holds no RSA, ECDSA or EdDSA key in PEM,
-    or cannot be read; wrong-password where it is encrypted and no password opens it.
+    Raises Refused: key-missing; key-unreadable for a file that holds no RSA, ECDSA or EdDSA key in PEM, or cannot be
+    read; wrong-password where it is encrypted and no password opens it.
     """
     block = _private_key_block(path, _read_key_file(path))
     if block.encrypted:
@@ -46,10 +46,10 @@ def load(path: Path, password_file: Path) -> Key:
 
 
 def read_passwords(path: Path) -> tuple[bytes, ...]:
-    """Return the passwords in ``path``, one a line, as NGINX reads ssl_password_file.
+    """The passwords in ``path``, one a line, as NGINX reads ssl_password_file.
 
-    Only the line's end is cut off (LF or CR LF): spaces are part of a password. Empty lines are
-    skipped; a file that does not exist holds none. Raises Refused (key-unreadable) otherwise.
+    Only the line end is removed (LF or CR LF): spaces are part of a password. Empty lines are skipped; a file that does
+    not exist holds none. Raises Refused (key-unreadable) otherwise.
     """
     passwords = split_passwords(_password_file(path))
     if any(len(password) > _LONGEST_PASSWORD for password in passwords):
@@ -78,7 +78,7 @@ def _read_key_file(path: Path) -> bytes:
 
 
 def _private_key_block(path: Path, content: bytes) -> KeyBlock:
-    """Return the first private key; OpenSSL, and so NGINX, skips what is before it, too."""
+    """The first private key; as OpenSSL, and so NGINX, does, text before it is skipped."""
     try:
         block = key_pem.find(content)
     except key_pem.Damaged as error:
@@ -94,7 +94,7 @@ def _private_key_block(path: Path, content: bytes) -> KeyBlock:
 
 
 def _instead(content: bytes) -> tuple[str, str]:
-    """What a file without a private key holds, and what to do."""
+    """The problem of a file without a private key: what it holds instead, and what to do."""
     if b"PRIVATE KEY-----" in content:
         if key_pem.BEGIN.search(content):
             return "a private key that is cut off", "copy the whole file, from BEGIN to END"
@@ -122,7 +122,7 @@ def _open(path: Path, block: KeyBlock) -> PrivateKeyTypes:
 
 
 def _unlock(path: Path, block: KeyBlock, password_file: Path) -> tuple[PrivateKeyTypes, bytes]:
-    """Return the key and the password that opened it; raises Refused."""
+    """The key and the password that opened it; raises Refused."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 

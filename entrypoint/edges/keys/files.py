@@ -1,4 +1,4 @@
-"""Files that hold secrets: read without waiting, and refused with what the user that certfront runs as can do."""
+"""Files with secrets: read without blocking, and refused with advice for the user that certfront runs as."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from entrypoint.system import files
 
 
 def read(path: Path, what: str) -> bytes:
-    """Return the file's content; FileNotFoundError and NotADirectoryError pass, all else is `Refused`."""
+    """The file's content; FileNotFoundError and NotADirectoryError pass, all other errors become `Refused`."""
     try:
         with files.opened(path) as file:
             content = file.read(files.LARGEST + 1)
@@ -33,7 +33,7 @@ def read(path: Path, what: str) -> bytes:
 
 
 def warn_about_mode(path: Path) -> str | None:
-    """Return a sentence if others may read or write the file who need not; None if not, or where it is no file.
+    """A warning if users other than the required ones may read or write the file; None otherwise, or if it is no file.
 
     Where this process is neither root nor the owner, it reads by its group: then the group may read.
     """
@@ -65,7 +65,7 @@ def _owner(path: Path) -> str:
 
 
 def _opened_by(path: Path) -> str:
-    """What lets this process read a file: as root, by the group 0 of images, or as its owner."""
+    """The way in which this process may read a file: as root, by group 0 as in images, or as its owner."""
     folders = reversed(path.parents)  # the outermost one that is closed hides the rest
     closed = next((folder for folder in folders if not os.access(folder, os.X_OK, effective_ids=True)), None)
     if closed:

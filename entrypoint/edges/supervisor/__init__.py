@@ -45,9 +45,9 @@ _PASSED_ON = {signal.SIGHUP: "agent", signal.SIGUSR1: "nginx"}
 
 
 def run(config: Path, *, json: bool = False) -> int:
-    """Supervise until a signal or NGINX ends it; returns the exit status for the whole.
+    """Supervise until a signal or NGINX ends it; returns the exit status for the container.
 
-    With ``json`` all that children write on standard error becomes JSON.
+    With ``json`` the children's lines on standard error become JSON.
     """
     tempfile.tempdir = str(config.parent)  # supervisord insists on one, and a read-only root may have no /tmp
     options = _Options(config.parent)
@@ -64,7 +64,7 @@ def run(config: Path, *, json: bool = False) -> int:
 
 
 class _Log:
-    """supervisord's own messages in our log: what it calls a warning or worse, the rest for debugging."""
+    """supervisord's log messages in certfront's log: warnings and worse, and the rest at level debug."""
 
     handlers: tuple[()] = ()
 
@@ -161,7 +161,7 @@ class _Options(ServerOptions):  # type: ignore[misc]
 
 
 class _Shortage:
-    """Says what the kernel killed for want of memory: a child of ours, or, as nobody else tells, an NGINX worker."""
+    """Log messages about processes that the kernel killed for lack of memory: a child, or a worker of NGINX's."""
 
     def __init__(self) -> None:
         self.base, self.kills = oom.go_last(), oom.Kills()
@@ -179,7 +179,7 @@ class _Shortage:
 
 
 def _end_group(leader: int) -> None:
-    """Kill what a dead process left of its group, and wait until it is gone: the next one needs its ports."""
+    """Kill the rest of a dead process's group, and wait for its end: the next process needs its ports."""
     for _ in range(_GROUP_POLLS):
         try:
             os.killpg(leader, signal.SIGKILL)
@@ -205,7 +205,7 @@ class _Supervisor(Supervisor):  # type: ignore[misc]
             self.options.mood = SupervisorStates.SHUTDOWN
 
     def handle_signal(self) -> None:
-        """All signals that came in, at once: HUP is the agent's, USR1 (reopen the logs) is NGINX's."""
+        """Handle all pending signals at once: HUP goes to the agent, USR1 (reopen the logs) to NGINX."""
         received = self.options.signal_receiver._signals_recvd
         while received:
             if received[0] in _PASSED_ON:

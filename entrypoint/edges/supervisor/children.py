@@ -1,4 +1,4 @@
-"""NGINX and the agent as supervisord is told of them: commands, limits, and what a stop means for each."""
+"""NGINX and the agent as supervisord's programs: commands, limits, and stop signals."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ stderr_logfile=NONE
 
 
 def _at_most(wanted: int, limit: int) -> int:
-    """What supervisord may ask of the machine: it refuses to run with less than it asks for."""
+    """The limit to request: supervisord refuses to run where it gets less than it requests."""
     hard = resource.getrlimit(limit)[1]
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
@@ -80,9 +80,9 @@ def write_config(run_dir: Path, nginx: list[str], agent: list[str]) -> Path:
 
 
 def confined(command: list[str]) -> list[str]:
-    """The command without the capabilities that the agent never uses, where this process may take them away.
+    """The command without the capabilities that the agent never uses, if this process may drop them.
 
-    As root it stays root, for keys that only root may read; see capabilities(7) for what is left of that.
+    As root it stays root, for keys that only root may read; see capabilities(7) for what that is worth then.
     """
     setpriv = shutil.which("setpriv")
     if os.geteuid() != 0 or not setpriv or not _may_drop_capabilities():

@@ -1,7 +1,7 @@
-"""Pipes in supervisord's loop: one that signals wake it by, and those that children's standard error comes through.
+"""Pipes in supervisord's loop: one for wake-ups by signals, and one for each child's standard error.
 
-NGINX's error log knows no format of its own: with LOG_FORMAT=json its lines become JSON here. All have the protocol of
-asyncore's dispatchers, as supervisord uses it.
+NGINX's error log has no format of its own: with LOG_FORMAT=json its lines become JSON here. All have the interface of
+asyncore's dispatchers, which supervisord uses.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _LONGEST = 65536  # bytes of a line without an end
 
 
 class Wakeup:
-    """A pipe that signals write to."""
+    """A pipe that signal handlers write to."""
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
 
     def wake(self) -> None:
-        """Let the loop go round once."""
+        """Let the loop run once."""
         os.write(self.writer, b"\0")
 
     def readable(self) -> bool:
@@ -37,15 +37,15 @@ class Wakeup:
         return False
 
     def handle_read_event(self) -> None:
-        """Forget what woke it."""
+        """Discard the bytes that woke the loop."""
         os.read(self.reader, 4096)
 
     def handle_error(self) -> None:
-        """Nothing can go wrong that matters."""
+        """Ignore errors: none of them matters here."""
 
 
 class Relay:
-    """A pipe whose ``writer`` is a child's standard error; its lines go on to our own, as JSON."""
+    """A pipe whose ``writer`` is a child's standard error; its lines are written to our own, as JSON."""
 
     def __init__(self, logger: str) -> None:
         self.reader, self.writer = os.pipe2(os.O_CLOEXEC)
@@ -61,15 +61,15 @@ class Relay:
         return False
 
     def handle_read_event(self) -> None:
-        """Pass on what has come."""
+        """Write the available lines."""
         with contextlib.suppress(BlockingIOError):
             self._take(os.read(self.reader, _LONGEST))
 
     def handle_error(self) -> None:
-        """A broken standard error of our own is no reason to end."""
+        """Ignore errors: a broken standard error of our own is no reason to end."""
 
     def drain(self) -> None:
-        """Pass on all that is left, when no child is."""
+        """Write the remaining lines, after the end of all children."""
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self.reader, _LONGEST):
                 self._take(data)
