@@ -186,7 +186,7 @@ class Agent:
         usable = {}
         for slot in self.slots:
             found = looks.get(slot.identity)
-            kept = found.usable if found else running(slot)
+            kept = found.credential if found else running(slot)
             if kept:
                 usable[slot.identity] = kept
         reasons = {slot.identity: slot.record.detail for slot in self.slots if slot.record.detail}

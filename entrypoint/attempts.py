@@ -9,9 +9,10 @@ from entrypoint import editions
 from entrypoint.check import Found, running
 from entrypoint.core.generation import blame, variants
 from entrypoint.core.generation.gate import Gates
-from entrypoint.core.generation.plan import Plan, Usable, wanted
+from entrypoint.core.generation.plan import Plan, wanted
 from entrypoint.core.generation.retries import Retries
 from entrypoint.core.model import Problem, Refused
+from entrypoint.core.x509.credential import Credential
 from entrypoint.edges.generations import Generation
 from entrypoint.news import News
 from entrypoint.pairs import Pairs, remember
@@ -81,7 +82,7 @@ class Attempts:
         else:
             await self._applied(part, looks, cause)
 
-    def _running(self) -> dict[str, Usable | None]:
+    def _running(self) -> dict[str, Credential | None]:
         return {slot.identity: running(slot) for slot in self.pairs.slots}
 
     def _is_live(self, current: Generation, digest: str) -> bool:
@@ -97,8 +98,7 @@ class Attempts:
             return None
         usable = {}
         for identity in (pair.identity for pair in wanted(plan.settings, source)):
-            stored = None if identity in plan.usable else self.generations.stored(identity)
-            if found := plan.usable.get(identity) or (Usable(stored[1], stored[2], stored[0]) if stored else None):
+            if found := plan.usable.get(identity) or self.generations.stored(identity):
                 usable[identity] = found
         return replace(plan, source=source, usable=usable, gates=gates)
 

@@ -21,10 +21,9 @@ from entrypoint.core.conf.configuration import Source
 from entrypoint.core.generation import blame, locked
 from entrypoint.core.generation.gate import Gates
 from entrypoint.core.generation.pairs import PairSpec
-from entrypoint.core.generation.plan import Plan, Usable, wanted
+from entrypoint.core.generation.plan import Plan, wanted
 from entrypoint.core.generation.site import Facts, shortcomings, snippets
 from entrypoint.core.model import Outcome, Problem, Refused
-from entrypoint.core.names import covers_any
 from entrypoint.core.settings import Settings
 from entrypoint.core.times import rfc3339
 from entrypoint.edges import host, key_files, nginx, packaged
@@ -179,9 +178,8 @@ def stored_plan(settings: Settings, facts: Facts, generations: Generations, user
     pairs = wanted(settings, user)
     for pair in pairs:
         stored = generations.stored(pair.identity)
-        if stored and (stored[0].get("source") == "file" or covers_any(stored[0]["names"], pair.names)):
-            about, chain_pem, key_pem = stored
-            usable[pair.identity] = Usable(chain_pem, key_pem, about)
+        if stored and stored.fits(pair.names):
+            usable[pair.identity] = stored
         reasons[pair.identity] = _why_pending(pair, settings)
     usable |= salvage.usable(generations.untrusted, [each for each in pairs if each.identity not in usable], settings)
     when = rfc3339(datetime.now(UTC))

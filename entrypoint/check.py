@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from entrypoint.core import status
 from entrypoint.core.generation.pairs import PairSpec
-from entrypoint.core.generation.plan import Usable
-from entrypoint.core.model import CertificateInfo, Chain, Key, Outcome, Problem, Refused
-from entrypoint.core.names import covers_any
+from entrypoint.core.model import CertificateInfo, Key, Outcome, Problem, Refused
 from entrypoint.core.settings import Endpoint, Settings
 from entrypoint.core.status import Record
-from entrypoint.core.times import rfc3339
 from entrypoint.core.x509 import own, pem, vet
-from entrypoint.core.x509.certificate import describe, reason
+from entrypoint.core.x509.certificate import reason
+from entrypoint.core.x509.credential import Credential, issued
 from entrypoint.edges import certmgr, keys, roots, watch
 from entrypoint.system import files
 
@@ -33,15 +30,13 @@ _KEY_OUTCOMES = (Outcome.KEY_MISMATCH, Outcome.KEY_TYPE_MISMATCH)
 class ManagedPair:
     """What the agent remembers of one pair.
 
-    ``chain`` is the stored one; ``live`` says that the live generation has the pair, ``served`` that a server presents
+    ``credential`` is the stored one; ``live`` says that the live generation has it, ``served`` that a server presents
     it: NGINX may have refused the one that would. ``unproved`` says why no handshake proves that, where none does.
     """
 
     wanted: PairSpec
     record: Record
-    about: Mapping[str, Any] = field(default_factory=dict)
-    chain: Chain | None = None
-    stored_key: bytes = field(default=b"", repr=False)
+    credential: Credential | None = None
     live: bool = False
     served: bool = False
     presented: tuple[bytes, ...] = field(default=(), repr=False)
@@ -52,61 +47,51 @@ class ManagedPair:
     said: tuple[object, ...] = ()
     warned: tuple[object, ...] = ()
     unproved: str = ""
-    made: tuple[Chain, Usable] | None = field(default=None, repr=False)
-
-    def usable(self, chain: Chain, key_pem: bytes) -> Usable:
-        """The stored chain with a key: the same object as long as neither changes, so that its hashes are kept."""
-        made = self.made
-        if not made or made[0] is not chain or made[1].about is not self.about or made[1].key_pem != key_pem:
-            made = self.made = chain, Usable(pem.encode(chain.ders), key_pem, self.about)
-        return made[1]
 
     @property
     def identity(self) -> str:
         """What the pair is known by."""
         return self.wanted.identity
 
+    @property
+    def ders(self) -> tuple[bytes, ...]:
+        """The stored chain, empty without one."""
+        return self.credential.ders if self.credential else ()
+
 
 @dataclass(frozen=True)
 class Found:
     """The result of a look: a pair to serve (or None: nothing usable), and the problem if there is one."""
 
-    usable: Usable | None
+    credential: Credential | None
     problem: Problem | None
     info: CertificateInfo | None = None
-    chain: Chain | None = None
     certmgr: str = ""
     presented: tuple[bytes, ...] = ()
     warnings: tuple[Problem, ...] = ()
 
 
-def restore(slot: ManagedPair, stored: tuple[Any, bytes, bytes] | None) -> None:
+def restore(slot: ManagedPair, stored: Credential | None) -> None:
     """Remember what the generations hold for a pair."""
-    if not stored:
-        return
-    about, chain_pem, key_pem = stored
-    ders = pem.decode(chain_pem)
     try:
-        chain = Chain(ders, describe(ders[0]))
-    except (Refused, IndexError):
+        found = stored and stored.described()
+    except Refused:
         return
-    if about.get("source") != "file" and not covers_any(chain.leaf.names, slot.wanted.names):
-        return  # the site has got another name since
-    slot.chain = chain
-    slot.about, slot.stored_key = dict(about), key_pem
+    if found and found.fits(slot.wanted.names):  # the site may have got another name since
+        slot.credential = found
 
 
 def show_served(slot: ManagedPair) -> None:
     """Bring the record in line with the pair that is live."""
-    leaf = slot.chain.leaf if slot.chain and slot.served else None
-    source, changed = slot.about.get("certmgr", ""), slot.about.get("installed_at")
+    known, record = slot.credential, slot.record
+    leaf = known.leaf if known and slot.served else None
     slot.record = replace(
-        slot.record,
+        record,
         served=leaf,
-        key_type=leaf.key_type if leaf else slot.record.key_type,
-        certmgr=source or slot.record.certmgr,
-        source=slot.about.get("source", slot.record.source),
-        changed_at=datetime.fromisoformat(changed) if changed and leaf else None,
+        key_type=leaf.key_type if leaf else record.key_type,
+        certmgr=(known and known.certmgr) or record.certmgr,
+        source=known.source if known else record.source,
+        changed_at=known.installed_at if known and leaf else None,
     )
 
 
@@ -196,9 +181,9 @@ async def _ask(
         ders = await certmgr.fetch(endpoint.host, endpoint.port, lookup, key.key_type, settings.timeout)
         if _same_as_before(slot, ders, key, now):
             kept = _kept(slot, key)
-            return Found(kept, None, chain=slot.chain, certmgr=source, presented=ders, warnings=slot.warnings)
+            return Found(kept, None, certmgr=source, presented=ders, warnings=slot.warnings)
         trusted = roots.load(settings.trusted_roots_file) if settings.trusted_roots_file else None
-        served = slot.chain.leaf if slot.chain else None
+        served = slot.credential.leaf if slot.credential else None
         verdict = vet.vet(
             ders,
             key=key,
@@ -213,8 +198,8 @@ async def _ask(
         return Found(None, error.problem)
     if verdict.chain is None:
         return Found(None, status.one_problem(verdict), info=verdict.found)
-    usable, warnings = made(verdict.chain, key, source, now), verdict.warnings
-    return Found(usable, None, chain=verdict.chain, certmgr=source, presented=ders, warnings=warnings)
+    found = issued(verdict.chain, key, source, now)
+    return Found(found, None, certmgr=source, presented=ders, warnings=verdict.warnings)
 
 
 def _own(slot: ManagedPair) -> tuple[bytes, ...] | Found | None:
@@ -236,7 +221,7 @@ def _own(slot: ManagedPair) -> tuple[bytes, ...] | Found | None:
 
 def _vetted_own(slot: ManagedPair, ders: tuple[bytes, ...], key: Key, now: datetime) -> Found:
     if _same_as_before(slot, ders, key, now):
-        return Found(_kept(slot, key), None, chain=slot.chain, presented=ders, warnings=slot.warnings)
+        return Found(_kept(slot, key), None, presented=ders, warnings=slot.warnings)
     verdict = own.judge(ders, key=key, now=now)
     if verdict.chain is None:
         problem = status.one_problem(verdict)
@@ -245,49 +230,23 @@ def _vetted_own(slot: ManagedPair, ders: tuple[bytes, ...], key: Key, now: datet
             detail = f"{slot.wanted.certificate_file}: {problem.detail}"
             problem = Problem(problem.outcome, detail, hint if problem.outcome in _KEY_OUTCOMES else problem.hint)
         return Found(_kept(slot, key), problem, info=verdict.found)
-    usable = _kept(slot, key) if verdict.chain == slot.chain else made(verdict.chain, key, "", now)
-    return Found(usable, None, chain=verdict.chain, presented=ders, warnings=verdict.warnings)
+    found = _kept(slot, key) if verdict.chain.ders == slot.ders else issued(verdict.chain, key, "", now)
+    return Found(found, None, presented=ders, warnings=verdict.warnings)
 
 
 def _same_as_before(slot: ManagedPair, ders: tuple[bytes, ...], key: Key, now: datetime) -> bool:
     """The idle check's short cut: byte for byte what was vetted before, still within its dates, for the same key."""
-    return bool(
-        slot.chain
-        and ders == slot.presented
-        and slot.chain.leaf.spki == key.spki
-        and slot.chain.leaf.not_before <= now < slot.chain.leaf.not_after
-    )
+    leaf = slot.credential and slot.credential.leaf
+    return bool(leaf and ders == slot.presented and leaf.spki == key.spki and leaf.not_before <= now < leaf.not_after)
 
 
-def _kept(slot: ManagedPair, key: Key | None) -> Usable | None:
+def _kept(slot: ManagedPair, key: Key | None) -> Credential | None:
     """What goes on being served: the stored chain with our key if they fit, otherwise the stored pair if it runs."""
-    if slot.chain is None:
-        return None
-    if key and key.spki == slot.chain.leaf.spki:
-        return slot.usable(slot.chain, key.pem)
+    if slot.credential and key and key.spki == slot.credential.leaf.spki:
+        return slot.credential.with_key(key.pem)
     return running(slot)
 
 
-def running(slot: ManagedPair) -> Usable | None:
+def running(slot: ManagedPair) -> Credential | None:
     """The pair that the live generation has."""
-    if slot.chain is None or not slot.live:
-        return None
-    return slot.usable(slot.chain, slot.stored_key)
-
-
-def made(chain: Chain, key: Key, source: str, now: datetime) -> Usable:
-    """A vetted chain with its key; ``source`` is the CertMgr that it came from, or empty: then it is the user's own."""
-    leaf = chain.leaf
-    about = {
-        "names": list(leaf.names),
-        "key_type": key.key_type,
-        "fingerprint_sha256": leaf.fingerprint_sha256,
-        "serial": leaf.serial,
-        "issuer": leaf.issuer,
-        "not_before": rfc3339(leaf.not_before),
-        "not_after": rfc3339(leaf.not_after),
-        "source": "certmgr" if source else "file",
-        "certmgr": source,
-        "installed_at": rfc3339(now),
-    }
-    return Usable(pem.encode(chain.ders), key.pem, about)
+    return slot.credential if slot.live else None

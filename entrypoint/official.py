@@ -20,10 +20,12 @@ from pathlib import Path
 
 from entrypoint.boot import stored_plan, user_source
 from entrypoint.core.generation import blame
-from entrypoint.core.generation.plan import Plan, Usable
+from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.settings import Settings
 from entrypoint.core.shown import shown
+from entrypoint.core.x509 import credential
+from entrypoint.core.x509.credential import FILE, Credential
 from entrypoint.edges import control, host, key_files, nginx
 from entrypoint.edges.generations import Generations
 from entrypoint.edges.status_files import StatusFiles
@@ -84,14 +86,14 @@ def _signal(settings: Settings, command: str) -> None:
         os.kill(int((settings.run_dir / "nginx.pid").read_text()), signal.SIGTERM)
 
 
-def _own_pairs(plan: Plan) -> dict[str, Usable]:
+def _own_pairs(plan: Plan) -> dict[str, Credential]:
     """The user's own pairs as they are on disk now, whatever certfront thinks of them: NGINX is to judge."""
     found = {}
     for pair in plan.wanted:
         if pair.certificate_file:
             with suppress(OSError):
                 chain, key = (files.read(path) for path in (pair.certificate_file, pair.key_file))
-                found[pair.identity] = Usable(chain, key, {"source": "file"})
+                found[pair.identity] = credential.stored({"source": FILE}, chain, key)
     return found
 
 

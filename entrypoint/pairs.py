@@ -155,7 +155,7 @@ class Pairs:
         restore(slot, self.generations.stored(slot.identity))
         current = self.generations.current()
         entry = current.manifest["pairs"].get(slot.identity) if current else None
-        slot.live = bool(slot.chain and entry)
+        slot.live = bool(slot.credential and entry)
         slot.served = bool(slot.live and entry and entry.get("presented", True))
         show_served(slot)
         return slot
@@ -181,13 +181,13 @@ def remember(slots: Iterable[ManagedPair], plan: Plan, looks: Mapping[str, Found
     """Note that a plan is live, and proved as far as it can be."""
     presented = {pair.identity for pair in plan.running}
     for slot in slots:
-        usable, found = plan.included.get(slot.identity), looks.get(slot.identity)
-        slot.live = usable is not None
+        live, found = plan.included.get(slot.identity), looks.get(slot.identity)
+        slot.live = live is not None
         slot.served = slot.identity in presented
-        if usable:
-            slot.about, slot.stored_key = usable.about, usable.key_pem
-        if usable and found and found.usable is usable:
-            slot.chain = found.chain or slot.chain
+        for known in (found and found.credential, slot.credential):
+            if live and known and known.ders == live.ders:
+                slot.credential = known.with_key(live.key_pem)
+                break
 
 
 def record(
@@ -199,12 +199,12 @@ def record(
     """
     before = slot.record.served
     if not found.problem and not failure:
-        same = slot.chain is not None and found.presented == slot.chain.ders
-        slot.presented = slot.chain.ders if slot.chain and same else found.presented  # kept once
+        slot.presented = slot.ders if slot.ders == found.presented else found.presented  # kept once
         slot.warnings = found.warnings
     show_served(slot)
     good = Outcome.UNCHANGED if before == slot.record.served else Outcome.INSTALLED
-    failure = None if found.chain and found.chain == slot.chain and slot.served else failure
+    if not found.problem and slot.served and found.credential and found.credential.ders == slot.ders:
+        failure = None
     remarks = (*slot.warnings, *([Problem(good, slot.unproved)] if slot.unproved else []))
     checked = status.checked(slot.record, found.problem or failure, good, now, remarks)
     delay = schedule.next_check(

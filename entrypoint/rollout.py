@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from entrypoint.core.generation import blame
-from entrypoint.core.generation.plan import Plan, Usable
+from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.variants import instead, made_bare, on_single_addresses
 from entrypoint.core.model import Outcome, Refused
+from entrypoint.core.x509.credential import Credential
 from entrypoint.edges import key_files, nginx
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.supervisord import Supervisord
@@ -104,10 +105,9 @@ class Rollout:
         log.error("not served, and held back: %s", error)
         return instead(plan, kept, failed)
 
-    def _kept(self, before: Generation | None, identity: str) -> Usable | None:
+    def _kept(self, before: Generation | None, identity: str) -> Credential | None:
         there = before and identity in before.manifest.get("pairs", {})
-        stored = self.generations.stored(identity) if there else None
-        return Usable(stored[1], stored[2], stored[0]) if stored else None
+        return self.generations.stored(identity) if there else None
 
     async def _accepted(self, plan: Plan, known: Iterable[bytes], why: str) -> tuple[Plan, Generation]:
         """The plan that NGINX accepts, and its generation: it may be the live one."""
@@ -234,8 +234,8 @@ def _same(identity: str, generation: Generation, before: Generation | None) -> b
     return bool(then) and now["chain_file"] == then["chain_file"] and bool(then.get("presented", True))
 
 
-def _alike(usable: Usable, other: Usable | None) -> bool:
-    return other is not None and (usable.chain_pem, usable.key_pem) == (other.chain_pem, other.key_pem)
+def _alike(one: Credential, other: Credential | None) -> bool:
+    return other is not None and (one.ders, one.key_pem) == (other.ders, other.key_pem)
 
 
 def _refused(error: Refused | OSError) -> Refused:

@@ -10,13 +10,12 @@ import logging
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from entrypoint.core.generation.pairs import PairSpec
-from entrypoint.core.generation.plan import Usable
 from entrypoint.core.settings import Settings
+from entrypoint.core.x509.credential import Credential
 
 log = logging.getLogger("certfront.boot")
 
@@ -24,14 +23,14 @@ _LARGEST = 256 * 1024  # bytes of a chain
 _MOST = 10_000  # files
 
 
-def usable(folder: Path, pairs: Iterable[PairSpec], settings: Settings) -> dict[str, Usable]:
+def usable(folder: Path, pairs: Iterable[PairSpec], settings: Settings) -> dict[str, Credential]:
     """Those of the pairs, by identity, that a chain below ``folder`` fits."""
     if not folder.is_dir():
         return {}
     from entrypoint.core.x509 import pem
 
     chains = tuple(dict.fromkeys(ders for data in _files(folder) if (ders := pem.decode(data))))
-    found: dict[str, Usable] = {}
+    found: dict[str, Credential] = {}
     for pair in pairs:
         if not _is_users(pair) and (made := _fitting(pair, chains, settings)):
             found[pair.identity] = made
@@ -43,8 +42,7 @@ def _is_users(pair: PairSpec) -> bool:
     return bool(pair.certificate_file) and os.path.lexists(pair.certificate_file)
 
 
-def _fitting(pair: PairSpec, chains: Iterable[tuple[bytes, ...]], settings: Settings) -> Usable | None:
-    from entrypoint import check
+def _fitting(pair: PairSpec, chains: Iterable[tuple[bytes, ...]], settings: Settings) -> Credential | None:
     from entrypoint.core.model import Refused
     from entrypoint.core.x509 import vet
     from entrypoint.edges import keys, roots
@@ -60,8 +58,7 @@ def _fitting(pair: PairSpec, chains: Iterable[tuple[bytes, ...]], settings: Sett
     if not sound:
         return None
     newest = max(sound, key=lambda chain: (chain.leaf.not_before, chain.leaf.not_after))
-    made = check.made(newest, key, "", now)
-    return replace(made, about={**made.about, "source": "certmgr"})
+    return Credential(newest.ders, key.pem, newest.leaf, installed_at=now)
 
 
 def _files(folder: Path) -> Iterator[bytes]:

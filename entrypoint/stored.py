@@ -19,10 +19,11 @@ def kept_by(slot: ManagedPair, found: Found) -> Found:
 
     The start may have left it out for just that reason, and the password may have come since.
     """
-    if found.usable or slot.live or not slot.chain or not slot.stored_key:
+    kept = slot.credential
+    if found.credential or slot.live or not kept:
         return found
-    if not is_encrypted(slot.stored_key) or _password(slot):
-        return replace(found, usable=slot.usable(slot.chain, slot.stored_key))
+    if not is_encrypted(kept.key_pem) or _password(slot, kept.key_pem):
+        return replace(found, credential=kept)
     if not isinstance(slot.key, Key):
         return found
     old = of_the_old_key(slot.wanted)
@@ -36,9 +37,9 @@ def passwords_of(slots: Iterable[ManagedPair]) -> list[bytes]:
     return [password for password in (*keys, *(slot.opened[1] for slot in slots)) if password]
 
 
-def _password(slot: ManagedPair) -> bytes | None:
+def _password(slot: ManagedPair, key_pem: bytes) -> bytes | None:
     """The one in the password file that opens the stored key, looked for again only when the files change."""
     if slot.opened[0] != slot.key_contents:
         passwords = key_files.passwords(Path(slot.wanted.password_file))
-        slot.opened = slot.key_contents, opener(slot.stored_key, passwords)
+        slot.opened = slot.key_contents, opener(key_pem, passwords)
     return slot.opened[1]

@@ -11,10 +11,10 @@ from functools import cached_property
 from entrypoint.core.generation.gate import open_sockets
 from entrypoint.core.generation.handshakes import At, Shown, Unproved
 from entrypoint.core.generation.pairs import Door, PairSpec
-from entrypoint.core.generation.plan import Plan, Usable
-from entrypoint.core.model import KeyType, Outcome, Refused
-from entrypoint.core.x509 import pem
+from entrypoint.core.generation.plan import Plan
+from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.x509.certificate import offered_by_default
+from entrypoint.core.x509.credential import Credential
 from entrypoint.edges import certmgr
 
 _POLL, _LONGEST_POLL = 0.005, 0.1  # seconds
@@ -116,7 +116,7 @@ class _Known:
     @cached_property
     def chains(self) -> Mapping[str, Chain]:
         """All chains of the plan, by their pair."""
-        return {identity: pem.decode(usable.chain_pem) for identity, usable in self.plan.usable.items()}
+        return {identity: credential.ders for identity, credential in self.plan.usable.items()}
 
     def at(self, door: Door) -> set[Chain]:
         """Those that are at a door, of all kinds."""
@@ -132,20 +132,18 @@ class _Known:
 class _Asking:
     """One door, asked until it is clear what it presents."""
 
-    def __init__(self, door: Door, usable: Usable, known: _Known, open_before: bool) -> None:
-        self.door, self.usable, self.known = door, usable, known
-        self.expected = pem.decode(usable.chain_pem)
+    def __init__(self, door: Door, credential: Credential, known: _Known, open_before: bool) -> None:
+        self.door, self.leaf, self.known = door, credential.leaf, known
+        self.expected = credential.ders
         # What a key of another kind opened says nothing of one that no handshake of ours can show.
         self.open_before = open_before and offered_by_default(self.expected[0])
-        kind = usable.about["key_type"]
-        self.key_type = KeyType(kind) if kind else None
         self.names = self._names()
 
     def _names(self) -> list[str]:
         """The door's own, and for a server that names none those of the certificate: NGINX may find it by them."""
         if not self.door.any_name:
             return [self.door.name]
-        more = [name.replace("*", "certfront") for name in self.usable.about.get("names", ())]
+        more = [name.replace("*", "certfront") for name in self.leaf.names]
         return list(dict.fromkeys([self.door.name, *more[:_NAMES]]))
 
     async def answer(self, enough: int) -> _Answer:
@@ -174,26 +172,24 @@ class _Asking:
         door, timeout = self.door, _TIMEOUT if self.open_before else _QUICK
         try:
             return await certmgr.fetch(
-                door.address, door.port, name, self.key_type, timeout, proxy_protocol=door.proxy_protocol
+                door.address, door.port, name, self.leaf.key_type, timeout, proxy_protocol=door.proxy_protocol
             )
         except Refused as error:
             return error.problem.detail
 
     def _verdict(self, seen: Chain | str) -> _Answer:
         fingerprint = seen if isinstance(seen, str) else hashlib.sha256(seen[0]).hexdigest()
-        failure = f"a handshake with NGINX saw {fingerprint} instead of the certificate {self._fingerprint}"
+        failure = f"a handshake with NGINX saw {fingerprint} instead of the certificate {self.leaf.fingerprint_sha256}"
         if self.open_before:
             return failure
         if isinstance(seen, str):
             return Unproved(seen)
         if seen in self.known.at(self.door):
-            return Unproved(f"NGINX presents its other one there, even where {self.key_type} is asked for", warn=False)
+            return Unproved(
+                f"NGINX presents its other one there, even where {self.leaf.key_type} is asked for", warn=False
+            )
         if seen in self.known.chains.values():
             return Unproved(f"another server answers for {self.door.name} at {self.door}")
         if self.known.others:
             return Unproved(f"a server that certfront leaves alone answers for {self.door.name} at {self.door}")
         return failure
-
-    @property
-    def _fingerprint(self) -> object:
-        return self.usable.about["fingerprint_sha256"]

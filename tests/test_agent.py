@@ -117,7 +117,7 @@ def test_a_month_without_certmgr(life: Life, certmgr: StandInCertMgr) -> None:
         states.append(entry["state"])
         assert entry["outcome"] == "unreachable"
         assert "refused" in entry["detail"]
-        assert entry["fingerprint_sha256"] == rig.usable(SITE).about["fingerprint_sha256"]
+        assert entry["fingerprint_sha256"] == rig.usable(SITE).leaf.fingerprint_sha256
     assert list(dict.fromkeys(states)) == ["serving", "stale", "expiring"]
     assert states == sorted(states, key=["serving", "stale", "expiring"].index)
     assert max(pauses) <= 1.1 * life.settings.check_interval
@@ -232,7 +232,7 @@ def test_another_name(tmp_path: Path, certmgr: StandInCertMgr, mode: str) -> Non
     certmgr.mode = mode
     slot = life.restarted().slots[0]
     found = asyncio.run(look(slot, life.settings, NOW, force=False))
-    assert found.usable is None
+    assert found.credential is None
     assert found.problem is not None
     assert found.problem.outcome in (Outcome.WRONG_NAME, Outcome.UNREACHABLE)
 

@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "check": {"core", "edges", "system"},  # the first half of the agent's cycle
     "staging": {"core", "edges"},
     "folders": {"core", "edges", "system"},
-    "salvage": {"check", "core", "edges"},
+    "salvage": {"core", "edges"},
     "verify": {"core", "edges"},
     "prover": {"core", "edges", "verify"},
     "rollout": {"core", "edges", "prover", "staging", "verify"},  # the second

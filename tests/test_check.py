@@ -84,8 +84,8 @@ def test_warnings_outlive_a_failed_check(tmp_path: Path) -> None:
         for step in ("first", "again", "away", "back", "rejected", "mended"):
             certmgr.stop() if step == "away" else certmgr.start() if step == "back" else None
             (found,) = asyncio.run(look_at_all([slot], settings, pki.NOW, force=False))
-            if step == "first" and found.chain and found.usable:
-                slot.chain, slot.about, slot.live, slot.served = found.chain, found.usable.about, True, True
+            if step == "first" and found.credential:
+                slot.credential, slot.live, slot.served = found.credential, True, True
             failure = Problem(Outcome.CONFIG_REJECTED, "elsewhere") if step == "rejected" else None
             record(slot, found, failure, pki.NOW, 300)
             said.append((slot.record.outcome, f"missing: {NAMES[1]}" in slot.record.detail))

@@ -12,10 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from entrypoint import verify
 from entrypoint.core.generation.gate import Gates
-from entrypoint.core.generation.plan import Plan, Usable
+from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import KeyType, Outcome, Refused
 from entrypoint.core.settings import Settings
 from entrypoint.core.x509 import pem
+from entrypoint.core.x509.credential import Credential
 from entrypoint.edges import certmgr
 from entrypoint.edges.generations import Generations
 from entrypoint.edges.supervisord import Supervisord
@@ -30,7 +31,7 @@ KEYS: dict[KeyType, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey] = {
 }
 
 
-def _issue(kind: KeyType) -> Usable:
+def _issue(kind: KeyType) -> Credential:
     return rig.usable(pki.issue(rig.NAME, CA, names=[rig.NAME], key=KEYS[kind]))
 
 
@@ -58,7 +59,7 @@ class Site:
         self.settings, self.generations = settings, Generations(settings.state_dir)
         self.rollout = Rollout(rig.NEW, self.generations, Supervisord(settings.run_dir), settings.run_dir)
 
-    def plan(self, pairs: dict[KeyType, Usable]) -> Plan:
+    def plan(self, pairs: dict[KeyType, Credential]) -> Plan:
         return rig.plan(self.settings, *(pairs[kind] for kind in KEYS if kind in pairs))
 
     def served(self, kind: KeyType) -> bytes:
@@ -76,7 +77,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(params=[{}, OLD], ids=["first", "renewal"])
-def site(request: pytest.FixtureRequest, settings: Settings) -> Iterator[tuple[Site, dict[KeyType, Usable]]]:
+def site(request: pytest.FixtureRequest, settings: Settings) -> Iterator[tuple[Site, dict[KeyType, Credential]]]:
     rig.run_folders(settings.run_dir)
     found, before = Site(settings), request.param
     generation = rig.stage(found.generations, found.plan(before))
@@ -90,7 +91,7 @@ def site(request: pytest.FixtureRequest, settings: Settings) -> Iterator[tuple[S
 
 @pytest.mark.parametrize("swapped", [_Swapped, _SwappedRsa])
 def test_one_fails(
-    site: tuple[Site, dict[KeyType, Usable]], swapped: type[_Swapped], monkeypatch: pytest.MonkeyPatch
+    site: tuple[Site, dict[KeyType, Credential]], swapped: type[_Swapped], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other pair is live with its new chain, the failed one keeps what it had, or has nothing; and it is said."""
     monkeypatch.setattr(verify, "_TIMEOUT", 1.0)
@@ -101,7 +102,7 @@ def test_one_fails(
     kinds = dict(zip(("site-1", "site-2"), KEYS, strict=True))
     other = next(kind for kind in KEYS if kind is not swapped.kind)
     assert [kinds[identity] for identity in applied.failed] == [swapped.kind]
-    assert str(WRONG[swapped.kind].about["fingerprint_sha256"]) in next(iter(applied.failed.values()))
+    assert str(WRONG[swapped.kind].leaf.fingerprint_sha256) in next(iter(applied.failed.values()))
     until(lambda: front.served(other) == _der(NEW[other]), "the other one")
     expected = _der(before[swapped.kind]) if before else b""
     if before:
@@ -113,13 +114,13 @@ def test_one_fails(
     assert current == verified
 
 
-def _der(usable: Usable) -> bytes:
+def _der(usable: Credential) -> bytes:
     return pem.decode(usable.chain_pem)[0]
 
 
 @pytest.mark.parametrize("site", [OLD], indirect=True)
 def test_what_was_proved_has_vanished(
-    site: tuple[Site, dict[KeyType, Usable]], monkeypatch: pytest.MonkeyPatch
+    site: tuple[Site, dict[KeyType, Credential]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a pair that did not change is not presented any more, the whole is refused: something else is to blame."""
     monkeypatch.setattr(verify, "_TIMEOUT", 1.0)

@@ -19,6 +19,8 @@ from typing import Any
 
 from entrypoint.core.generation import manifest
 from entrypoint.core.shown import shown
+from entrypoint.core.x509 import credential
+from entrypoint.core.x509.credential import Credential
 from entrypoint.system import disk
 
 KEPT = 5
@@ -132,8 +134,8 @@ class Generations:
             return None
         return data if self._sums(generation).get(name, _sum(data)) == _sum(data) else None
 
-    def stored(self, identity: str) -> tuple[Mapping[str, Any], bytes, bytes] | None:
-        """The newest pair that was ever fit to be served: what the manifest says of it, chain and key as PEM."""
+    def stored(self, identity: str) -> Credential | None:
+        """The newest one of a pair that was ever fit to be served, as far as its manifest describes it."""
         numbered = [self._load(str(number)) for number in reversed(self._numbers())]
         for generation in [self.current(), self.verified(), *numbered]:
             entry = generation and generation.manifest.get("pairs", {}).get(identity)
@@ -141,7 +143,7 @@ class Generations:
                 continue
             chain, key = (self._content(generation, entry[name]) for name in ("chain_file", "key_file"))
             if chain and key:
-                return entry, chain, key
+                return credential.stored(entry, chain, key)
         return None
 
     def pair_files(self) -> tuple[str, ...]:

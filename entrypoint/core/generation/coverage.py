@@ -6,7 +6,6 @@ Of CertMgr's certificates only: which names the user's own ones have is the user
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
 
 from entrypoint.core.conf.configuration import Source
 from entrypoint.core.conf.includes import Place
@@ -14,26 +13,17 @@ from entrypoint.core.conf.servers import Server
 from entrypoint.core.generation.pairs import built_in, cared_for, identity
 from entrypoint.core.names import covers
 from entrypoint.core.settings import Settings
+from entrypoint.core.x509.credential import Credential
 
-# The names on the certificate of each usable pair, by its identity; None for the user's own.
-Presented = Mapping[str, Collection[str] | None]
 _HINT = "add them to the TLS Credentials, or take them out of"
 _MOST = 10
 
 
-def presented(about: Mapping[str, Mapping[str, Any]]) -> Presented:
-    """From what the manifest says of each usable pair."""
-    return {
-        identity: None if each.get("source") == "file" else tuple(each.get("names", ()))
-        for identity, each in about.items()
-    }
-
-
-def missing(names: Iterable[str], pairs: Iterable[str], found: Presented) -> tuple[str, ...]:
+def missing(names: Iterable[str], pairs: Iterable[str], usable: Mapping[str, Credential]) -> tuple[str, ...]:
     """Those of a server's ``names`` that none of its ``pairs`` covers; none where no pair is usable at all."""
-    known = [found[each] for each in pairs if each in found]
-    on_them = {name for some in known for name in some or ()}
-    if not known or None in known:
+    known = [usable[each] for each in pairs if each in usable]
+    on_them = {name for each in known for name in each.leaf.names}
+    if not known or any(each.is_users for each in known):
         return ()
     # Most are there as they are: a thousand servers are looked at in every cycle.
     return tuple(name for name in names if name not in on_them and not any(covers(each, name) for each in on_them))
@@ -46,12 +36,12 @@ class Lacking:
     the user's servers of whose names none is covered, with the reason why each does not run.
     """
 
-    def __init__(self, settings: Settings, source: Source | None, about: Mapping[str, Mapping[str, Any]]) -> None:
-        found, names = presented(about), settings.server_names
+    def __init__(self, settings: Settings, source: Source | None, usable: Mapping[str, Credential]) -> None:
+        names = settings.server_names
         self._servers = source.configuration.servers if source else ()
         self._names = names
-        self._lacks = {each.place: _of_server(each, found) for each in self._servers}
-        lacks = missing(names, (pair.identity for pair in built_in(settings)), found)
+        self._lacks = {each.place: _of_server(each, usable) for each in self._servers}
+        lacks = missing(names, (pair.identity for pair in built_in(settings)), usable)
         self.site_names = tuple(name for name in names if name not in lacks) or names
         self.gated: Mapping[str | Place, str] = {
             server.place: f"its certificate has none of its names ({listed(server.hosts)}): {_HINT} server_name"
@@ -71,8 +61,8 @@ class Lacking:
                 yield f"{server.block.file}:{server.block.directive.line}", f"{what}; {_HINT} server_name"
 
 
-def _of_server(server: Server, found: Presented) -> tuple[str, ...]:
-    return missing(server.hosts, map(identity, cared_for(server)), found)
+def _of_server(server: Server, usable: Mapping[str, Credential]) -> tuple[str, ...]:
+    return missing(server.hosts, map(identity, cared_for(server)), usable)
 
 
 def listed(names: Collection[str]) -> str:

@@ -26,8 +26,6 @@ def without_locked(
 
     A pair whose key the user has encrypted anew goes on with the key as it is now.
     """
-    from entrypoint.core.x509.certificate import describe  # takes the library that a start does without
-
     problems: dict[PairSpec, Problem] = {}
     usable, reasons = dict(plan.usable), dict(plan.reasons)
     for pair in plan.wanted:
@@ -35,8 +33,8 @@ def without_locked(
         if not stored or not pem.is_encrypted(stored.key_pem) or opener(stored.key_pem, passwords):
             continue
         key = key_now(pair)
-        if isinstance(key, Key) and key.spki == describe(pem.decode(stored.chain_pem)[0]).spki:
-            usable[pair.identity] = replace(stored, key_pem=key.pem)
+        if isinstance(key, Key) and key.spki == stored.described().leaf.spki:
+            usable[pair.identity] = stored.with_key(key.pem)
             continue
         problems[pair] = problem = key if isinstance(key, Problem) else of_the_old_key(pair)
         del usable[pair.identity]

@@ -26,29 +26,11 @@ from entrypoint.core.generation.site import Facts, Site, http_additions, main_ad
 from entrypoint.core.generation.surroundings import Surroundings, around
 from entrypoint.core.settings import Settings
 from entrypoint.core.shown import shown
+from entrypoint.core.x509.credential import Credential
 from entrypoint.core.x509.pem import is_encrypted
 
 SOURCE = "source.json"  # the user's configuration as it is, to go on with it when a later one is refused
 _PENDING = "the certificate has not arrived yet"
-
-
-@dataclass(frozen=True)
-class Usable:
-    """A pair that may be served: chain and key as PEM, and what the manifest says of it."""
-
-    chain_pem: bytes = field(repr=False)
-    key_pem: bytes = field(repr=False)
-    about: Mapping[str, Any]
-
-    @cached_property
-    def chain_hash(self) -> str:
-        """For the name of the chain's file."""
-        return _hash(self.chain_pem)
-
-    @cached_property
-    def key_hash(self) -> str:
-        """For the name of the key's file."""
-        return _hash(self.key_pem)
 
 
 @dataclass(frozen=True)
@@ -62,7 +44,7 @@ class Plan:
     settings: Settings
     facts: Facts
     templates: Mapping[str, str] = field(repr=False)
-    usable: Mapping[str, Usable]
+    usable: Mapping[str, Credential]
     reasons: Mapping[str, str]
     source: Source | None = None
     gates: Gates = field(default_factory=Gates)
@@ -160,7 +142,7 @@ class Plan:
         presented = {pair.identity for pair in self.running}
         pairs = {
             identity: {
-                **usable.about,
+                **usable.as_json(),
                 "presented": identity in presented,
                 "chain_file": self._pairs[identity].chain_file,
                 "key_file": self._stored_key(self._pairs[identity], usable),
@@ -213,7 +195,7 @@ class Plan:
         return tuple(pair for pair in found if pair.identity in self.usable)
 
     @cached_property
-    def included(self) -> dict[str, Usable]:
+    def included(self) -> dict[str, Credential]:
         """The pairs that the generation holds, whether a server presents them or not."""
         known = {pair.identity for pair in self.wanted}
         return {identity: usable for identity, usable in self.usable.items() if identity in known}
@@ -226,7 +208,7 @@ class Plan:
     @cached_property
     def lacking(self) -> Lacking:
         """The names that the certificates lack."""
-        return Lacking(self.settings, self.source, {identity: pair.about for identity, pair in self.usable.items()})
+        return Lacking(self.settings, self.source, self.usable)
 
     @property
     def _kept_out(self) -> Reasons:
@@ -272,7 +254,7 @@ class Plan:
         return Pair(pair.identity, chain, f"{folder}/key-{usable.key_hash}.pem", self.password_file)
 
     @staticmethod
-    def _stored_key(pair: Pair, usable: Usable) -> str:
+    def _stored_key(pair: Pair, usable: Credential) -> str:
         """Where the generation keeps the key as it was given, whatever NGINX reads."""
         return f"{posixpath.dirname(pair.chain_file)}/key-{usable.key_hash}.pem"
 

@@ -9,14 +9,15 @@ from typing import NamedTuple
 
 from entrypoint.core import schedule
 from entrypoint.core.generation.gate import Gates
-from entrypoint.core.generation.plan import Plan, Usable
+from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.variants import instead
 from entrypoint.core.model import Outcome, Problem
 from entrypoint.core.schedule import Retry
+from entrypoint.core.x509.credential import Credential
 
 
 class _HeldBack(NamedTuple):
-    instead: Usable | None
+    instead: Credential | None
     problem: Problem
 
 
@@ -116,5 +117,5 @@ def _edition(plan: Plan, last: Plan | None) -> str:
     return hashlib.sha256(repr(sorted(plan.source.texts.items())).encode()).hexdigest()
 
 
-def _digest(usable: Usable) -> str:
+def _digest(usable: Credential) -> str:
     return usable.chain_hash + usable.key_hash

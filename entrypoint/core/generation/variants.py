@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from entrypoint.core.conf.listen import EVERYWHERE
 from entrypoint.core.generation.gate import Gates
-from entrypoint.core.generation.plan import Plan, Usable
+from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Outcome
+from entrypoint.core.x509.credential import Credential
 
 
-def instead(plan: Plan, kept: Mapping[str, Usable | None], failed: Mapping[str, str]) -> Plan:
+def instead(plan: Plan, kept: Mapping[str, Credential | None], failed: Mapping[str, str]) -> Plan:
     """The plan with other pairs, or with none, in place of those that ``failed``, for the reasons given."""
     usable = {**plan.usable, **kept}
     reasons = {identity: f"{Outcome.NOT_SERVED}: {detail}" for identity, detail in failed.items()}
@@ -35,13 +36,13 @@ def on_single_addresses(plan: Plan) -> bool:
     return any(socket.port in ports and socket.address not in EVERYWHERE for socket in sockets)
 
 
-def changes(plan: Plan, running: Mapping[str, Usable | None]) -> tuple[str, ...]:
+def changes(plan: Plan, running: Mapping[str, Credential | None]) -> tuple[str, ...]:
     """The pairs of the plan that are not the ``running`` ones, by identity, where several have changed."""
     changed = [identity for identity, usable in running.items() if plan.usable.get(identity) != usable]
     return tuple(identity for identity in changed if identity in plan.usable) if len(changed) > 1 else ()
 
 
-def one_change(plan: Plan, identity: str, running: Mapping[str, Usable | None]) -> Plan:
+def one_change(plan: Plan, identity: str, running: Mapping[str, Credential | None]) -> Plan:
     """The plan with one pair of its own, and the others as they are ``running``."""
     usable = {**running, identity: plan.usable[identity]}
     return replace(plan, usable={identity: each for identity, each in usable.items() if each})

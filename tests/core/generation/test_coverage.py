@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from entrypoint.core.generation import blame
-from entrypoint.core.generation.plan import Plan, Usable
+from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Outcome
+from entrypoint.core.x509.credential import Credential
 from entrypoint.edges import packaged
 from tests.core.generation.test_rewrite import source
 from tests.support import pki, rig
@@ -84,11 +85,11 @@ def test_a_pair_whose_servers_all_lack_names(tmp_path: Path) -> None:
     assert blame.gated_pairs(_plan(tmp_path, "b.io", "a.io", names="a.io")) == {}
 
 
-def _site(folder: Path, *usables: Usable, **variables: str) -> Plan:
+def _site(folder: Path, *usables: Credential, **variables: str) -> Plan:
     return rig.plan(rig.settings(folder, SERVER_NAME="www.a.io b.io *.c.io", **variables), *usables)
 
 
-def _usable(names: str, key: pki.PrivateKey | None = None) -> Usable:
+def _usable(names: str, key: pki.PrivateKey | None = None) -> Credential:
     return rig.usable(pki.issue("x", CA, names=names.split(), key=key or pki.ec_key(41)), CA)
 
 

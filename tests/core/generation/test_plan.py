@@ -69,7 +69,7 @@ def test_manifest(tmp_path: Path) -> None:
     entry = manifest["pairs"]["site-1"]
     assert set(manifest["pairs"]) == {"site-1"}
     assert {entry["chain_file"], entry["key_file"]} <= set(plan.files(7))
-    assert entry["fingerprint_sha256"] == encrypted.about["fingerprint_sha256"]
+    assert entry["fingerprint_sha256"] == encrypted.leaf.fingerprint_sha256
     text = json.dumps(manifest)
     assert "PRIVATE KEY" not in text
     assert "hush" not in text

@@ -12,10 +12,11 @@ import pytest
 
 from entrypoint.core.conf.configuration import read
 from entrypoint.core.conf.syntax import attempt
-from entrypoint.core.generation.plan import Plan, Usable
+from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.site import Site, shortcomings
 from entrypoint.core.generation.surroundings import around
 from entrypoint.core.generation.template import fill
+from entrypoint.core.x509.credential import Credential
 from entrypoint.edges import nginx, packaged
 from tests.support import pki, rig
 
@@ -28,7 +29,7 @@ HOSTS: dict[str, Any] = {"hosts": {"app.local": "192.0.2.7", "app6.local": "2001
 LONG = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
 
 # What differs from the plain site: variables, pairs (one of ECDSA by default), facts.
-VARIANTS: dict[str, tuple[Mapping[str, str | None], tuple[Usable, ...], Mapping[str, Any]]] = {
+VARIANTS: dict[str, tuple[Mapping[str, str | None], tuple[Credential, ...], Mapping[str, Any]]] = {
     "static": ({}, PAIR, {}),
     "upstream": ({"UPSTREAM": "http://app:8080"}, PAIR, {}),
     "upstream with a path": ({"UPSTREAM": "http://app:8080/base/"}, PAIR, {}),
@@ -98,7 +99,7 @@ def test_accepted_by_an_old_nginx(name: str, tmp_path: Path) -> None:
     _test(rig.DEBIAN, name, tmp_path)
 
 
-def _site(folder: Path, *pairs: Usable, http3: bool = False, **variables: str | None) -> str:
+def _site(folder: Path, *pairs: Credential, http3: bool = False, **variables: str | None) -> str:
     return rig.plan(rig.settings(folder, **variables), *pairs, known=rig.facts(http3=http3)).texts(1)["site.conf"]
 
 
@@ -252,7 +253,7 @@ def test_hosts_file(tmp_path: Path) -> None:
     assert "proxy_ssl_name app.local;" in texts["snippets/acme-challenge.conf"]
 
 
-def _quic(folder: Path, *pairs: Usable, **facts: Any) -> list[str]:
+def _quic(folder: Path, *pairs: Credential, **facts: Any) -> list[str]:
     """The QUIC listeners that run."""
     chosen = rig.settings(folder, HTTP3="on")
     text = rig.plan(chosen, *pairs, known=rig.facts(**facts)).texts(1)["site.conf"]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.core.generation.plan import Plan, Usable
+from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.variants import changes, instead, made_bare, on_single_addresses, one_change
+from entrypoint.core.x509.credential import Credential
 from tests.core.generation.test_rewrite import source
 from tests.support import pki, rig
 
@@ -18,11 +19,11 @@ OLD, NEW = (tuple(rig.usable(pki.issue(rig.NAME, CA, names=[rig.NAME], key=key))
 TWO_KEYS = {"KEY_FILE": "/keys/rsa.pem,/keys/ec.pem"}
 
 
-def _plan(folder: Path, *pairs: Usable) -> Plan:
+def _plan(folder: Path, *pairs: Credential) -> Plan:
     return rig.plan(rig.settings(folder, **TWO_KEYS), *pairs)
 
 
-def _running(*pairs: Usable | None) -> dict[str, Usable | None]:
+def _running(*pairs: Credential | None) -> dict[str, Credential | None]:
     return dict(zip(("site-1", "site-2"), pairs, strict=True))
 
 
