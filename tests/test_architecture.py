@@ -268,6 +268,27 @@ def test_document_names_every_module() -> None:
     assert set(rows) - modules == set(), "docs/architecture.md, Every module: remove the rows of these"
 
 
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/architecture.md")
+_IN_BACKTICKS = re.compile(r"`((?:core|edges|system|demo|tests|nginx|bench|docs)/[\w/.*-]+)`")
+_LINK = re.compile(r"\]\(([\w/.-]+)(?:#[\w-]+)?\)")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documents_name_what_exists(document: str) -> None:
+    """Every path that a document names in backticks, and every link to a file, leads to one."""
+    path = ROOT.parent / document
+    text = path.read_text("utf-8").replace("NAME", "*")
+    missing = {name for name in _IN_BACKTICKS.findall(text) if not _exists(name)}
+    missing |= {link for link in _LINK.findall(text) if not (path.parent / link).exists()}
+    assert not missing, f"{document}: correct these"
+
+
+def _exists(name: str) -> bool:
+    """``core/model.Outcome`` is a name in a module of the package."""
+    module = re.sub(r"(\.[A-Za-z_]+)+$", "", name)
+    return any(ROOT.parent.glob(name)) or any((ROOT / each).exists() for each in (name, f"{module}.py", module))
+
+
 BAD: list[tuple[Rule, str, str]] = [
     (direction, "core.vet", "from entrypoint.edges.keys import load"),
     (direction, "core.vet", "from ..environment import Settings"),

@@ -6,6 +6,8 @@ have no meaning here, with one exception: the Lua in a ``..._by_lua_block`` is k
 Offsets count characters of the text. A file read as UTF-8 with ``surrogateescape`` and without translated line ends
 keeps all of its bytes. A byte order mark is, as for NGINX, a part of the first word. Words may be longer than the 4,096
 bytes that NGINX allows.
+
+crossplane reads the same language, but gives no offsets, without which a copy could not keep all other bytes.
 """
 
 from __future__ import annotations
