@@ -22,10 +22,11 @@ import pathlib, sys, time
 from entrypoint import log
 from entrypoint.edges.supervisor import children
 from entrypoint.edges import supervisor
-log.setup("text", "info")
 run_dir, nginx, config, agent = sys.argv[1:]
+slow = (pathlib.Path(run_dir) / "slow").exists()
+log.setup("text", "debug" if slow else "info")
 command = [nginx, "-e", "stderr", "-c", config]
-if (pathlib.Path(run_dir) / "slow").exists():
+if slow:
     real = supervisor._Process._prepare_child_fds
     supervisor._Process._prepare_child_fds = lambda process: (time.sleep(0.5), real(process))
 path = children.write_config(pathlib.Path(run_dir), command, [sys.executable, agent, run_dir])
@@ -88,9 +89,10 @@ class Running:
         return self.process
 
     def up(self) -> subprocess.Popen[bytes]:
-        """Start, and wait until both children are there."""
+        """Start, and wait until both children are there, NGINX with all its workers."""
         process = self.start()
         until(lambda: rig.accepts(self.port) or self.ended(), "NGINX answers")
+        until(lambda: self.ended() or self.serves(), "NGINX's workers")
         until(lambda: "ready" in self.notes() or self.ended(), "the agent is ready")
         assert process.poll() is None, self.text("err")
         return process
@@ -114,6 +116,12 @@ class Running:
         children = psutil.Process(self.process.pid).children()
         (found,) = [child for child in children if child.name() == "nginx"]
         return found
+
+    def serves(self) -> bool:
+        """Whether NGINX has its two workers: its port is open before."""
+        with suppress(psutil.NoSuchProcess, ValueError):
+            return len(self.master().children()) == 2
+        return False
 
     def everything(self) -> set[psutil.Process]:
         """All processes so far, those that ended included."""
@@ -142,14 +150,13 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 
 def _gone(processes: set[psutil.Process]) -> bool:
-    return not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in _known(processes))
+    return not any(map(_runs, processes))
 
 
-def _known(processes: set[psutil.Process]) -> Iterator[psutil.Process]:
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.status()
-            yield process
+def _runs(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def test_nginx_comes_first(running: Running) -> None:
@@ -199,8 +206,21 @@ def test_stop_before_the_children_run(running: Running) -> None:
     process = psutil.Process(running.start().pid)
     until(lambda: len(process.children()) == 2, "both children")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(4) == 0  # an agent that heard nothing is killed after five
+    assert process.wait(60) == 0
+    assert "with SIGKILL" not in running.text("err")  # as an agent that heard nothing is, after five seconds
     assert running.notes() == []
+
+
+def test_stop_of_an_nginx_that_ends_first(running: Running) -> None:
+    """An NGINX that somebody ends in its first seconds, together with a stop, is no failure."""
+    process = running.up()
+    psutil.Process(process.pid).suspend()
+    process.send_signal(signal.SIGTERM)
+    master = running.master()
+    master.terminate()
+    until(lambda: master.status() == psutil.STATUS_ZOMBIE, "its end")
+    psutil.Process(process.pid).resume()
+    assert process.wait(60) == 0
 
 
 def test_agent_crashes(running: Running) -> None:
@@ -236,13 +256,9 @@ def test_nginx_killed(running: Running) -> None:
     master.kill()
     psutil.wait_procs(orphans, timeout=30)
     assert _gone(set(orphans))
-    until(lambda: _answers(running) and running.master() != master, "another NGINX")
-    assert len(running.master().children()) == 2
+    until(lambda: running.everything() and running.serves() and running.master() != master, "another NGINX")
+    assert rig.accepts(running.port)
     assert running.agent() == agent
-
-
-def _answers(running: Running) -> bool:
-    return rig.accepts(running.port) and len(running.everything()) > 0
 
 
 def test_nginx_fails_for_good(running: Running) -> None:

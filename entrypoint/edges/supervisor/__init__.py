@@ -199,7 +199,8 @@ class _Supervisor(Supervisor):  # type: ignore[misc]
         super().runforever()
 
     def _gave_up(self, event: Any) -> None:
-        if event.process.config.name == "nginx":
+        # One that ends soon after its start, and before it is told to, counts as given up by a stop as well.
+        if event.process.config.name == "nginx" and self.options.mood > SupervisorStates.SHUTDOWN:
             log.error("NGINX cannot be kept running: see its messages above. Ending with status 1.")
             self.nginx_gave_up = True
             self.options.mood = SupervisorStates.SHUTDOWN
