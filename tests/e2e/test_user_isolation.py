@@ -88,12 +88,17 @@ def test_a_file_written_slowly(user: User) -> None:
     before = user.generation()
     path = user.etc / "conf.d" / "own.acme.io.conf"
     text = path.read_text().replace("own.acme.io\\n", "changed\\n")
+    last, longest = time.time(), 0.0
     with path.open("w") as file:
         for part in re.findall(r".{1,16}", text, re.DOTALL):
             file.write(part)
             file.flush()
+            longest, last = max(longest, time.time() - last), time.time()
             time.sleep(0.2)
-            assert user.generation() == before
+            found = user.generation()
+            if max(longest, time.time() - last) > 0.9:
+                pytest.skip("this machine is so busy that there was a quiet second")
+            assert found == before
     user.until(lambda: user.generation() == before + 1, "the change")
     user.check()
     assert user.generation() == before + 1

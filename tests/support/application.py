@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import json
 import threading
+from contextlib import suppress
 from typing import Any
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
@@ -49,8 +50,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = json.dumps({"path": self.path, "headers": dict(self.headers)}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        with suppress(OSError):  # who was ended meanwhile takes no answer
+            self.end_headers()
+            self.wfile.write(body)
 
     def _echo(self) -> None:
         """The handshake of RFC 6455, then every byte back as it came."""
