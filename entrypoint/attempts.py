@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from entrypoint import editions
 from entrypoint.check import Found, running
-from entrypoint.core.generation import blame, variants
-from entrypoint.core.generation.gate import Gates
-from entrypoint.core.generation.plan import Plan, wanted
+from entrypoint.core.generation import variants
+from entrypoint.core.generation.gate import Refusals
+from entrypoint.core.generation.pairs import wanted
+from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.retries import Retries
 from entrypoint.core.model import Problem, Refused
 from entrypoint.core.x509.credential import Credential
@@ -93,14 +94,14 @@ class Attempts:
         """The plan with as much of the user's configuration as ran last; None where that is the same, or not known."""
         current = self.generations.current()
         source = editions.last(self.generations, plan.source)
-        gates = Gates.from_json(current.manifest.get("gates", {}) if current else {})
-        if not source or (source is plan.source and gates == plan.gates):
+        refusals = Refusals.from_json(current.manifest.get("gates", {}) if current else {})
+        if not source or (source is plan.source and refusals == plan.refusals):
             return None
         usable = {}
         for identity in (pair.identity for pair in wanted(plan.settings, source)):
             if found := plan.usable.get(identity) or self.generations.stored(identity):
                 usable[identity] = found
-        return replace(plan, source=source, usable=usable, gates=gates)
+        return replace(plan, source=source, usable=usable, refusals=refusals)
 
     async def _goes_on(self, last: Plan, looks: Mapping[str, Found], cause: str) -> bool:
         """Whether all of what ran last does, with the pairs as they are now."""
@@ -151,7 +152,7 @@ class Attempts:
 
     def _note(self, plan: Plan) -> None:
         """What of the user's configuration does not run, and what is said of it besides."""
-        self.gated, self.commented_out = blame.gated_pairs(plan), plan.users_commented_out()
+        self.gated, self.commented_out = plan.gate.gated_pairs, plan.gate.users_part
         self.gated = {**self.gated, **self.retries.held_back}
         self.warnings = (*plan.warnings(), *self.rollout.prover.warnings)
         for slot in self.pairs.slots:

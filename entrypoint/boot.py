@@ -18,10 +18,10 @@ from pathlib import Path
 from entrypoint import editions, folders, salvage
 from entrypoint.core import status
 from entrypoint.core.conf.configuration import Source
-from entrypoint.core.generation import blame, locked
-from entrypoint.core.generation.gate import Gates
-from entrypoint.core.generation.pairs import PairSpec
-from entrypoint.core.generation.plan import Plan, wanted
+from entrypoint.core.generation import locked
+from entrypoint.core.generation.gate import Refusals
+from entrypoint.core.generation.pairs import PairSpec, wanted
+from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.site import Facts, shortcomings, snippets
 from entrypoint.core.model import Outcome, Problem, Refused
 from entrypoint.core.settings import Settings
@@ -115,7 +115,7 @@ def _startable(
 
 def as_it_runs(plan: Plan, generation: Generation) -> Plan | None:
     """The plan without what NGINX refused in a generation; None where that generation is of another plan."""
-    same = replace(plan, gates=Gates.from_json(generation.manifest.get("gates", {})))
+    same = replace(plan, refusals=Refusals.from_json(generation.manifest.get("gates", {})))
     return same if generation.manifest.get("digest") == same.digest else None
 
 
@@ -219,7 +219,7 @@ def _accepted(plan: Plan, program: str, generations: Generations, why: str) -> G
 
 def _taken(plan: Plan) -> str:
     """NGINX does not start where another program has one of its sockets: the user's servers on that wait instead."""
-    found = (nginx.taken(*each) for each in sorted(blame.sockets(plan)) if each[0] != "unix")
+    found = (nginx.taken(*each) for each in sorted(plan.gate.sockets) if each[0] != "unix")
     return next(filter(None, found), "")
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from entrypoint.core.conf.configuration import Source
-from entrypoint.core.generation.gate import commented_out
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Problem
 
@@ -20,18 +19,18 @@ class News:
 
     def __init__(self, source: Source | None) -> None:
         self.source = source
-        self.refused: dict[str, str] = {}
+        self.refused: Mapping[str, str] = {}
         self.warned: frozenset[str] = frozenset()
         self.problem = ""
         self._seen: tuple[object, ...] = ()
 
     def runs(self, plan: Plan) -> None:
         """A plan is live: NGINX's warnings, and what was refused before."""
-        if (plan.source, plan.gates, plan.remarks) == self._seen:
+        if (plan.source, plan.refusals, plan.remarks) == self._seen:
             return
-        self._seen = plan.source, plan.gates, plan.remarks
+        self._seen = plan.source, plan.refusals, plan.remarks
         self._warnings(plan.remarks)
-        refused = dict(commented_out(plan.source, {}, plan.gates)) if plan.source else {}
+        refused = plan.gate.refused.users_part
         for where in _running_again(plan, self.refused.keys() - refused.keys(), refused):
             log.info("%s: runs again", where)
         self.refused = refused
@@ -68,7 +67,7 @@ def _running_again(plan: Plan, before: Iterable[str], refused: Iterable[str]) ->
     if not plan.source:
         return
     still = {where.rpartition(":")[0] for where in refused} | set(refused)
-    servers = {f"{server.block.file}:{server.block.directive.line}" for server in plan.source.configuration.servers}
+    servers = {server.where for server in plan.source.configuration.servers}
     for where in sorted(before):
         file = where if where in plan.source.texts else where.rpartition(":")[0]
         if where in servers or (file in plan.source.texts and file not in still):

@@ -113,7 +113,7 @@ class _Test:
         if plan.source and plan.source.configuration.faults:
             return self._failed([str(fault) for fault in plan.source.configuration.faults])
         if "-q" not in given:
-            for where, why in plan.users_commented_out().items():
+            for where, why in plan.gate.users_part.items():
                 print(shown(f"nginx: [warn] {where} waits: {why}"), file=sys.stderr)
         with self._staged(plan) as folder:
             return self._asked(plan, folder, given)

@@ -13,8 +13,8 @@ from entrypoint import editions
 from entrypoint.check import Found, ManagedPair, restore, show_served
 from entrypoint.core import schedule, status
 from entrypoint.core.conf.configuration import Source
-from entrypoint.core.generation.pairs import PairSpec
-from entrypoint.core.generation.plan import Plan, wanted, warnings
+from entrypoint.core.generation.pairs import PairSpec, wanted
+from entrypoint.core.generation.plan import Plan, warnings
 from entrypoint.core.model import CertificateInfo, Key, Outcome, Problem, Refused
 from entrypoint.core.settings import Settings
 from entrypoint.core.status import Record
@@ -179,7 +179,7 @@ def due(slot: ManagedPair, now: datetime, soon: float, longest: float) -> bool:
 
 def remember(slots: Iterable[ManagedPair], plan: Plan, looks: Mapping[str, Found]) -> None:
     """Note that a plan is live, and proved as far as it can be."""
-    presented = {pair.identity for pair in plan.running}
+    presented = {pair.identity for pair in plan.gate.running}
     for slot in slots:
         live, found = plan.included.get(slot.identity), looks.get(slot.identity)
         slot.live = live is not None

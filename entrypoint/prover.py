@@ -11,7 +11,7 @@ from pathlib import Path
 
 from entrypoint import verify
 from entrypoint.core.conf.configuration import Source
-from entrypoint.core.generation.gate import Gates
+from entrypoint.core.generation.gate import Refusals
 from entrypoint.core.generation.handshakes import At, Edited, Shown
 from entrypoint.core.generation.pairs import PairSpec
 from entrypoint.core.generation.plan import Plan
@@ -30,7 +30,7 @@ class Prover:
     """What runs, and what handshakes have said of it.
 
     ``running`` are its pairs, None until this process has proved it; ``source`` is the user's configuration, and
-    ``gates`` what NGINX refuses of that. ``warnings`` are the servers whose pair no handshake proves: where each is,
+    ``refusals`` what NGINX refuses of that. ``warnings`` are the servers whose pair no handshake proves: where each is,
     and why. ``details`` has, by its identity, why a pair is proved nowhere. ``open`` are the addresses and ports at
     which the user's servers take connections.
     """
@@ -38,7 +38,7 @@ class Prover:
     run_dir: Path
     running: tuple[PairSpec, ...] | None = None
     source: Source | None = None
-    gates: Gates = field(default_factory=Gates)
+    refusals: Refusals = field(default_factory=Refusals)
     shown: Shown = field(default_factory=Shown)
     open: frozenset[Address] = frozenset()
     warnings: tuple[tuple[str, str], ...] = ()
@@ -51,18 +51,18 @@ class Prover:
         Raises `verify.NotServed`, or `Refused` where a socket that was open and is still wanted is closed.
         """
         renewal = self._same_servers(plan)
-        pairs = [pair for pair in plan.running if not renewal or pair.identity not in unchanged]
+        pairs = [pair for pair in plan.gate.running if not renewal or pair.identity not in unchanged]
         asked = await verify.presented(plan, pairs, self._open_before(plan))
         if asked.failed:
             raise verify.NotServed(asked.failed)
         self.open = self.open if renewal else await verify.connected(plan, self.open)
-        self.running, self.source, self.gates = plan.running, plan.source, plan.gates
-        self.shown = self.shown.with_more(asked, plan.running)
-        self._say(plan.running)
+        self.running, self.source, self.refusals = plan.gate.running, plan.source, plan.refusals
+        self.shown = self.shown.with_more(asked, plan.gate.running)
+        self._say(plan.gate.running)
 
     def _same_servers(self, plan: Plan) -> bool:
         """Whether the same servers run as before: then only chains are new."""
-        return plan.source is self.source and plan.gates == self.gates and plan.running == self.running
+        return plan.source is self.source and plan.refusals == self.refusals and plan.gate.running == self.running
 
     def _open_before(self, plan: Plan) -> set[At]:
         edited = Edited(self.source, plan.source)

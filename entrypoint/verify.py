@@ -8,7 +8,6 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 
-from entrypoint.core.generation.gate import open_sockets
 from entrypoint.core.generation.handshakes import At, Shown, Unproved
 from entrypoint.core.generation.pairs import Door, PairSpec
 from entrypoint.core.generation.plan import Plan
@@ -73,7 +72,7 @@ async def connected(plan: Plan, open_before: Collection[Address]) -> frozenset[A
     Raises `Refused` where one that was ``open_before`` refuses them. One that does not answer may be somewhere else by
     now, as where an address is handed over, and is not ours to judge.
     """
-    wanted = open_sockets(plan.source, plan.gone, plan.gates) if plan.source else {}
+    wanted = plan.gate.open_sockets
     limit = asyncio.Semaphore(_AT_ONCE)
 
     async def taken(address: Address) -> bool | None:
@@ -120,7 +119,7 @@ class _Known:
 
     def at(self, door: Door) -> set[Chain]:
         """Those that are at a door, of all kinds."""
-        return {self.chains[pair.identity] for pair in self.plan.running if door in pair.doors}
+        return {self.chains[pair.identity] for pair in self.plan.gate.running if door in pair.doors}
 
     @cached_property
     def others(self) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.core.generation.gate import Gates, open_sockets
+from entrypoint.core.generation.pairs import identity
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.edges import nginx, packaged
@@ -121,22 +121,22 @@ server { listen 53 udp; listen 5353; }
 @pytest.mark.parametrize(
     ("blocked", "refused", "ports"),
     [
-        ((), (), [80, 80, 81, 443, 5353]),
-        ((3,), (), [80, 80, 81, 5353]),
-        ((), (2,), [80, 443, 5353]),
-        ((), (6,), [80, 80, 81, 443]),
+        (False, (), [80, 80, 81, 443, 5353]),
+        (True, (), [80, 80, 81, 5353]),
+        (False, (2,), [80, 443, 5353]),
+        (False, (6,), [80, 80, 81, 443]),
     ],
 )
-def test_open_sockets(tmp_path: Path, blocked: tuple[int, ...], refused: tuple[int, ...], ports: list[int]) -> None:
+def test_open_sockets(tmp_path: Path, blocked: bool, refused: tuple[int, ...], ports: list[int]) -> None:
     """Of TCP, of servers that run: plain HTTP also where only a certificate is missing; each with its place."""
     (tmp_path / "nginx.conf").write_text(SERVERS)
     found = ConfigFiles(rig.settings(tmp_path, NGINX_CONF=str(tmp_path / "nginx.conf")), {}).read()
     assert found is not None
     places = {server.block.directive.line: server.place for server in found.configuration.servers}
-    gates = Gates(servers={places[line]: "no" for line in refused})
-    gone = {places[line]: "no" for line in (*blocked, *refused)}
-    sockets = open_sockets(found, gone, gates)
+    pairs = {identity(pair): "no" for server in found.configuration.servers for pair in server.pairs}
+    pending = pairs if blocked else {}
+    sockets = rig.gate(found, pending, servers={places[line]: "no" for line in refused}).open_sockets
     assert sorted(port for _, port in sockets) == ports
     assert {address for address, _ in sockets} <= {"127.0.0.1", "::1", "127.0.0.2"}
     assert all(where.startswith(f"{tmp_path}/nginx.conf:") for where in sockets.values())
-    assert not open_sockets(found, gone, Gates(files={f"{tmp_path}/nginx.conf": "no"}))
+    assert not rig.gate(found, pending, files={f"{tmp_path}/nginx.conf": "no"}).open_sockets

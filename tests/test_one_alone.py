@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from entrypoint import verify
-from entrypoint.core.generation.gate import Gates
+from entrypoint.core.generation.gate import Refusals
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import KeyType, Outcome, Refused
 from entrypoint.core.settings import Settings
@@ -125,7 +125,7 @@ def test_what_was_proved_has_vanished(
     """Where a pair that did not change is not presented any more, the whole is refused: something else is to blame."""
     monkeypatch.setattr(verify, "_TIMEOUT", 1.0)
     front, before = site
-    elsewhere = replace(front.plan(before), gates=Gates({}, {"/nothing": "so that all are asked"}))
+    elsewhere = replace(front.plan(before), refusals=Refusals({}, {"/nothing": "so that all are asked"}))
     texts = {**elsewhere.templates}
     texts["templates/site-tls.conf"] = texts["templates/site-tls.conf"].replace(
         "server_name @{server_names}", "server_name elsewhere.acme.io"

@@ -53,7 +53,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def _gone(plan: Plan) -> list[int]:
-    return sorted(int(where.rpartition(":")[2]) for where in plan.commented_out() if ":" in where)
+    return sorted(int(where.rpartition(":")[2]) for where in plan.gate.commented_out if ":" in where)
 
 
 def _good(number: int) -> str:
@@ -95,7 +95,7 @@ def test_a_file_without_servers(bench: Bench) -> None:
     (bench.folder / "one.conf").write_text("add_header X $nonsense;\n")
     (bench.folder / "two.conf").write_text("add_header Y y;\n")
     plan = bench.accepted(["include one.conf; include two.conf;", _good(1)])
-    assert list(plan.commented_out()) == [f"{bench.folder}/one.conf"]
+    assert list(plan.gate.commented_out) == [f"{bench.folder}/one.conf"]
 
 
 def test_nobody_is_to_blame(bench: Bench) -> None:

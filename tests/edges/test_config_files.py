@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.core.generation.gate import Gates, commented_out
 from entrypoint.core.model import Refused
 from entrypoint.edges.config_files import ConfigFiles
 from tests.support import rig
@@ -53,13 +52,13 @@ def test_an_entry_of_a_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     found = user.read()
     assert found is not None
     assert [server.names for server in found.configuration.servers] == [("a",), ("c",)]
-    assert dict(commented_out(found, {}, Gates())) == {str(odd): reason}
+    assert rig.gate(found).users_part == {str(odd): reason}
     odd.rmdir() if odd.is_dir() and not odd.is_symlink() else odd.unlink()
     odd.write_text(_SERVER % "b")
     again = user.read()
     assert again is not None
     assert [server.names for server in again.configuration.servers] == [("a",), ("b",), ("c",)]
-    assert not dict(commented_out(again, {}, Gates()))
+    assert not rig.gate(again).users_part
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a dangling link", "a FIFO"])
@@ -69,7 +68,7 @@ def test_inside_a_server(tmp_path: Path, kind: str) -> None:
     ODD[kind][0](tmp_path / "d" / "b.conf")
     found = user.read()
     assert found is not None
-    assert list(dict(commented_out(found, {}, Gates()))) == [str(tmp_path / "d" / "b.conf")]
+    assert list(rig.gate(found).users_part) == [str(tmp_path / "d" / "b.conf")]
 
 
 def test_an_empty_device(tmp_path: Path) -> None:
@@ -78,7 +77,7 @@ def test_an_empty_device(tmp_path: Path) -> None:
     (tmp_path / "d" / "default.conf").symlink_to("/dev/null")
     found = user.read()
     assert found is not None
-    assert not dict(commented_out(found, {}, Gates()))
+    assert not rig.gate(found).users_part
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a dangling link", "a FIFO"])
@@ -88,7 +87,7 @@ def test_named_by_itself(tmp_path: Path, kind: str) -> None:
     ODD[kind][0](tmp_path / "d" / "b.conf")
     found = user.read()
     assert found is not None
-    assert list(dict(commented_out(found, {}, Gates()))) == [f"{tmp_path}/nginx.conf:3"]
+    assert list(rig.gate(found).users_part) == [f"{tmp_path}/nginx.conf:3"]
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a dangling link", "a FIFO"])

@@ -68,7 +68,7 @@ def _plan(folder: Path, program: str, used: Iterable[tuple[str, str]], **variabl
 
 def _accepted(folder: Path, program: str, used: Iterable[tuple[str, str]], **variables: str | None) -> None:
     plan = _plan(folder, program, used, **variables)
-    assert plan.commented_out() == {}
+    assert plan.gate.commented_out == {}
     rig.run_folders(plan.settings.run_dir)
     nginx.test(program, rig.write(folder / "generation", plan.files(1)))
 

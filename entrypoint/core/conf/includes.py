@@ -55,6 +55,11 @@ class Setting:
         """Where it is written."""
         return self.file, self.directive.start
 
+    @property
+    def where(self) -> str:
+        """The same for people."""
+        return f"{self.file}:{self.directive.line}"
+
     def has_line(self, line: int) -> bool:
         """Whether a line of its file belongs to it."""
         return self.directive.line <= line <= self.directive.last_line

@@ -63,6 +63,11 @@ class Server:
         """Where it is written. A file that is included twice gives two servers of one place."""
         return self.block.place
 
+    @property
+    def where(self) -> str:
+        """The same for people."""
+        return self.block.where
+
     def has_line(self, line: int) -> bool:
         """Whether a line of its file belongs to it."""
         return self.block.directive.line <= line <= self.block.directive.last_line

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 
 from entrypoint.core.conf.ciphers import refused_profile
 from entrypoint.core.conf.configuration import Source
-from entrypoint.core.conf.listen import Socket
 from entrypoint.core.conf.paths import folder, full_name, path_word
 from entrypoint.core.conf.servers import Server
 from entrypoint.core.conf.syntax import Directive, Parsed, attempt, walk
-from entrypoint.core.generation.gate import blocked_servers
 from entrypoint.core.generation.pairs import cared_for, identity
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Outcome, Problem, Refused
@@ -49,7 +47,7 @@ def endless(seconds: float) -> Refused:
 
 def complaints(plan: Plan, narrower: Plan) -> Iterator[str]:
     """What to say of the parts that a narrower plan is without: each reason once."""
-    before, now = plan.gates, narrower.gates
+    before, now = plan.refusals, narrower.refusals
     yield from dict.fromkeys(why for _, why in now.settings.items() - before.settings.items())
     refused = [why for place, why in now.servers.items() if place not in before.servers]
     refused += [why for file, why in now.files.items() if file not in before.files]
@@ -63,11 +61,11 @@ def narrowed(plan: Plan, generation: Path, message: str) -> Plan | None:
     source = plan.source
     if not source:
         return None
-    if settings := refused_profile(source, message).items() - plan.gates.settings.items():
-        return replace(plan, gates=replace(plan.gates, settings={**plan.gates.settings, **dict(settings)}))
+    if settings := refused_profile(source, message).items() - plan.refusals.settings.items():
+        return replace(plan, refusals=replace(plan.refusals, settings={**plan.refusals.settings, **dict(settings)}))
     reason = translated(plan, generation, message)
-    servers = dict(plan.gates.servers)
-    files = dict(plan.gates.files)
+    servers = dict(plan.refusals.servers)
+    files = dict(plan.refusals.files)
     for file, line in dict.fromkeys(_places(plan, source, generation, message)):
         found = source.configuration.servers_at(file, line)
         servers |= {server.place: reason for server in found}
@@ -75,8 +73,8 @@ def narrowed(plan: Plan, generation: Path, message: str) -> Plan | None:
             servers |= {block.place: reason for block in source.configuration.blocks_at(file, line)}
         if not found and file != source.root:
             files[file] = reason
-    gates = replace(plan.gates, servers=servers, files=files)
-    return replace(plan, gates=gates) if gates != plan.gates else None
+    refusals = replace(plan.refusals, servers=servers, files=files)
+    return replace(plan, refusals=refusals) if refusals != plan.refusals else None
 
 
 def translated(plan: Plan, generation: Path, message: str) -> str:
@@ -187,30 +185,3 @@ def _listening(servers: Iterable[Server], address: str, port: int) -> Iterator[t
     exactly = [each for each in found if each[1] == address]
     for server, _ in exactly or (found if port else ()):
         yield _line(server)
-
-
-def sockets(plan: Plan) -> frozenset[Socket]:
-    """Those that the user's servers listen on, but for what NGINX refused."""
-    if not plan.source:
-        return frozenset()
-    gone = blocked_servers(plan.source, {}, plan.gates)
-    servers = [server for server in plan.source.configuration.servers if server.place not in gone]
-    return frozenset(listener.socket for server in servers for listener in server.listeners)
-
-
-def gated_pairs(plan: Plan) -> dict[str, Problem]:
-    """The pairs that no server presents, though they may be usable: NGINX refused the servers, or they lack names."""
-    if not plan.source:
-        return {}
-    gone = blocked_servers(plan.source, plan.lacking.gated, plan.gates)
-    found: dict[str, Problem] = {}
-    running: set[str] = set()
-    for server in plan.source.configuration.servers:
-        for pair in cared_for(server):
-            if server.place not in gone:
-                running.add(identity(pair))
-            else:
-                lacks = plan.lacking.gated.get(server.place) == gone[server.place]
-                outcome = Outcome.WRONG_NAME if lacks else Outcome.CONFIG_REJECTED
-                found[identity(pair)] = Problem(outcome, gone[server.place], "mend it there")
-    return {each: problem for each, problem in found.items() if each not in running}

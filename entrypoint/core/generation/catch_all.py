@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from entrypoint.core.conf.configuration import Source
@@ -10,10 +10,9 @@ from entrypoint.core.conf.edit import one_line
 from entrypoint.core.conf.includes import Place, Setting
 from entrypoint.core.conf.listen import Listener, Socket
 from entrypoint.core.conf.servers import Server
+from entrypoint.core.generation.gate import Gate
 
 _REFUSAL = {"http": "503", "stream": '""'}
-
-Listening = Sequence[tuple[Server, Listener]]
 
 
 @dataclass(frozen=True)
@@ -25,14 +24,17 @@ class StandIn:
     neighbours: tuple[Server, ...]
 
 
-def stand_ins(source: Source, staying: Listening, lost: Listening) -> Mapping[str, tuple[StandIn, ...]]:
+def stand_ins(gate: Gate) -> Mapping[str, tuple[StandIn, ...]]:
     """By context, what has to be put in place of the listeners that are lost for the sake of those that stay."""
+    listeners = [(server, gate.lost(server)) for server in gate.user.configuration.servers]
+    lost = [(server, listener) for server, gone in listeners for listener in gone]
+    staying = [(server, each) for server, gone in listeners for each in server.listeners if each not in gone]
     found: dict[str, tuple[StandIn, ...]] = {}
     for number, (server, setting) in enumerate(unsaid(staying, lost), 1):
         sockets = {listener.socket for listener in server.listeners if listener.setting == setting}
         same = (other for other, each in staying if other.context == server.context and each.socket in sockets)
         if server.context in _REFUSAL:  # in `mail` no two servers share a socket
-            text = _text(source, server, setting, f"certfront-{number}.invalid")
+            text = _text(gate.user, server, setting, f"certfront-{number}.invalid")
             stand_in = StandIn(text, setting, tuple({other.place: other for other in same}.values()))
             found[server.context] = (*found.get(server.context, ()), stand_in)
     return found
@@ -57,7 +59,7 @@ def _text(source: Source, server: Server, setting: Setting, name: str) -> str:
         *(["ssl_verify_client off;"] if verifies else []),
         f"return {_REFUSAL[server.context]};",
     ]
-    place = one_line(f"{server.block.file}:{server.block.directive.line}")
+    place = one_line(server.where)
     return "\n    ".join([f"# In place of {place}, which is commented out.\nserver {{", *lines]) + "\n}\n"
 
 

@@ -5,9 +5,9 @@ Of CertMgr's certificates only: which names the user's own ones have is the user
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from entrypoint.core.conf.configuration import Source
 from entrypoint.core.conf.includes import Place
 from entrypoint.core.conf.servers import Server
 from entrypoint.core.generation.pairs import built_in, cared_for, identity
@@ -29,36 +29,45 @@ def missing(names: Iterable[str], pairs: Iterable[str], usable: Mapping[str, Cre
     return tuple(name for name in names if name not in on_them and not any(covers(each, name) for each in on_them))
 
 
-class Lacking:
-    """What the certificates of a plan lack.
+@dataclass(frozen=True)
+class Coverage:
+    """Which names the certificates have.
 
-    ``site_names`` are those of the built-in site that are covered, all of them while it has no certificate; ``gated``
-    the user's servers of whose names none is covered, with the reason why each does not run.
+    ``site_names`` are those of the built-in site that are covered, all of them while it has no certificate;
+    ``uncovered`` the user's servers of whose names none is covered, with the reason why each does not run; ``warnings``
+    say who lacks some names but not all: where it is written, and what visitors of these will see.
     """
 
-    def __init__(self, settings: Settings, source: Source | None, usable: Mapping[str, Credential]) -> None:
-        names = settings.server_names
-        self._servers = source.configuration.servers if source else ()
-        self._names = names
-        self._lacks = {each.place: _of_server(each, usable) for each in self._servers}
-        lacks = missing(names, (pair.identity for pair in built_in(settings)), usable)
-        self.site_names = tuple(name for name in names if name not in lacks) or names
-        self.gated: Mapping[str | Place, str] = {
-            server.place: f"its certificate has none of its names ({listed(server.hosts)}): {_HINT} server_name"
-            for server in self._servers
-            if server.hosts and len(self._lacks[server.place]) == len(server.hosts)
-        }
+    site_names: tuple[str, ...] = ()
+    uncovered: Mapping[Place, str] = field(default_factory=dict)
+    warnings: tuple[tuple[str, str], ...] = ()
 
-    def warnings(self) -> Iterator[tuple[str, str]]:
-        """Who lacks some names but not all: where it is written, and what visitors of these will see."""
-        if lacks := [name for name in self._names if name not in self.site_names]:
-            what = f"the certificate lacks {listed(lacks)}: not served by HTTPS until it has that"
-            yield "SERVER_NAME", f"{what}; {_HINT} SERVER_NAME"
-        for server in self._servers:
-            names = self._lacks[server.place]
-            if names and server.place not in self.gated:
-                what = f"the certificate lacks {listed(names)}: visitors who ask for that are warned by their browsers"
-                yield f"{server.block.file}:{server.block.directive.line}", f"{what}; {_HINT} server_name"
+
+def coverage(settings: Settings, servers: Sequence[Server], usable: Mapping[str, Credential]) -> Coverage:
+    """What the usable pairs cover of the names of the built-in site and of the user's servers."""
+    names = settings.server_names
+    lacks = missing(names, (pair.identity for pair in built_in(settings)), usable)
+    site_names = tuple(name for name in names if name not in lacks) or names
+    lacking = {server.place: _of_server(server, usable) for server in servers}
+    uncovered = {
+        server.place: f"its certificate has none of its names ({listed(server.hosts)}): {_HINT} server_name"
+        for server in servers
+        if server.hosts and len(lacking[server.place]) == len(server.hosts)
+    }
+    partly = (each for each in servers if lacking[each.place] and each.place not in uncovered)
+    site = _of_site([name for name in names if name not in site_names])
+    return Coverage(site_names, uncovered, (*site, *(_of_partly(each, lacking[each.place]) for each in partly)))
+
+
+def _of_site(lacks: Collection[str]) -> Iterator[tuple[str, str]]:
+    if lacks:
+        what = f"the certificate lacks {listed(lacks)}: not served by HTTPS until it has that"
+        yield "SERVER_NAME", f"{what}; {_HINT} SERVER_NAME"
+
+
+def _of_partly(server: Server, lacks: Collection[str]) -> tuple[str, str]:
+    what = f"the certificate lacks {listed(lacks)}: visitors who ask for that are warned by their browsers"
+    return server.where, f"{what}; {_HINT} server_name"
 
 
 def _of_server(server: Server, usable: Mapping[str, Credential]) -> tuple[str, ...]:

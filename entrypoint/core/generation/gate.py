@@ -1,23 +1,29 @@
-"""The gate: which of the user's servers, other blocks and files do not run, and why."""
+"""The gate: what of a configuration does not run, which listeners go with it, and why."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
-from entrypoint.core.conf.configuration import Configuration, Source
+from entrypoint.core.conf.configuration import Source
 from entrypoint.core.conf.includes import Place, Setting
-from entrypoint.core.conf.listen import Listener
+from entrypoint.core.conf.listen import Listener, Socket
 from entrypoint.core.conf.servers import Server
-from entrypoint.core.generation.pairs import REACHED, cared_for, identity
+from entrypoint.core.generation.coverage import Coverage, coverage
+from entrypoint.core.generation.pairs import REACHED, PairSpec, built_in, cared_for, identity, wanted
+from entrypoint.core.model import Outcome, Problem
+from entrypoint.core.settings import Settings
+from entrypoint.core.x509.credential import Credential
 
-# Why something is not to run: by the identity of a pair that is not usable, or by the place of a server.
-Reasons = Mapping[str | Place, str]
+Usable = Mapping[str, Credential]  # by the identity of the pair
+
+_PENDING = "the certificate has not arrived yet"
 
 
 @dataclass(frozen=True)
-class Gates:
+class Refusals:
     """What NGINX refused: servers and other blocks by their place, and whole files, each with the reason.
 
     ``settings`` are left out by themselves: what they are in runs without them.
@@ -28,7 +34,7 @@ class Gates:
     settings: Mapping[Place, str] = field(default_factory=dict)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Gates:
+    def from_json(cls, value: Mapping[str, Any]) -> Refusals:
         """What `as_json` gave."""
         places = (
             {(file, start): reason for file, start, reason in value.get(kind, ())} for kind in ("servers", "settings")
@@ -45,76 +51,149 @@ class Gates:
         return bool(self.servers or self.files or self.settings)
 
 
-def blocked_servers(source: Source, blocked: Reasons, gates: Gates) -> dict[Place, str]:
-    """The servers that do not run, with the reason: a fault in them, NGINX's refusal, no pair that is usable, ..."""
-    found: dict[Place, str] = {}
-    for server in source.configuration.servers:
-        if reason := _why_not(server, blocked, gates):
-            found.setdefault(server.place, reason)
-    return found | dict(_left_bare(source.configuration, found))
+@dataclass(frozen=True)
+class Gate:
+    """The one answer for everybody.
 
-
-def _left_bare(configuration: Configuration, gone: Mapping[Place, str]) -> Iterator[tuple[Place, str]]:
-    """Servers without a pair, which present the one of their socket's default server, where that is gone."""
-    for server in configuration.servers:
-        bare = server.place not in gone and not (server.pairs or server.rejects_handshake)
-        for listener in server.listeners if bare else ():
-            first = configuration.defaults[server.context, listener.socket].place
-            if listener.tls and first in gone:
-                yield server.place, gone[first]
-
-
-def _why_not(server: Server, blocked: Reasons, gates: Gates) -> str:
-    if server.place in gates.servers:
-        return gates.servers[server.place]
-    if server.faults:
-        return str(server.faults[0])
-    if server.place in blocked:
-        return blocked[server.place]
-    identities = [identity(pair) for pair in cared_for(server)]
-    reasons = [blocked[each] for each in identities if each in blocked]
-    return "; ".join(dict.fromkeys(reasons)) or "-" if identities and len(reasons) == len(identities) else ""
-
-
-def lost_listeners(server: Server, gone: Mapping[Place, str], gates: Gates) -> tuple[Listener, ...]:
-    """The listeners of a server that do not run: where only a pair is missing, plain HTTP goes on, and never waits."""
-    if server.place not in gone:
-        return ()
-    refused = server.place in gates.servers or server.faults or server.context != "http"
-    return tuple(listener for listener in server.listeners if refused or listener.tls)
-
-
-def open_sockets(source: Source, gone: Mapping[Place, str], gates: Gates) -> dict[tuple[str, int], str]:
-    """Addresses and ports at which servers that run take connections of TCP, each with the place of the first of them.
-
-    ``gone`` are the servers that do not run (see `blocked_servers`).
+    ``wanted`` are the pairs that servers need. ``pending`` has the ones among them that are not usable, by identity,
+    each with the reason; ``coverage`` says which names the usable ones lack.
     """
-    found: dict[tuple[str, int], str] = {}
-    for server in source.configuration.servers:
-        lost = lost_listeners(server, gone, gates)
-        for listener in server.listeners if server.block.file not in gates.files else ():
-            if listener.socket[0] == "tcp" and listener not in lost:
-                address = REACHED.get(listener.address, listener.address)
-                found.setdefault((address, listener.port), f"{server.block.file}:{server.block.directive.line}")
-    return found
+
+    settings: Settings
+    user: Source
+    refusals: Refusals = field(default_factory=Refusals)
+    wanted: tuple[PairSpec, ...] = field(default=(), repr=False)
+    pending: Mapping[str, str] = field(default_factory=dict)
+    coverage: Coverage = field(default_factory=Coverage)
+
+    @cached_property
+    def refused(self) -> Gate:
+        """What would not run even if all pairs were usable: for a fault, or because NGINX refused it."""
+        return replace(self, pending={}, coverage=Coverage())
+
+    @cached_property
+    def servers(self) -> Mapping[Place, str]:
+        """The user's servers that do not run as they are, by place: a fault, a refusal, no usable pair, ..."""
+        found: dict[Place, str] = {}
+        for server in self.user.configuration.servers:
+            if reason := self._why_not(server):
+                found.setdefault(server.place, reason)
+        return found | dict(self._left_bare(found))
+
+    def _why_not(self, server: Server) -> str:
+        if server.place in self.refusals.servers:
+            return self.refusals.servers[server.place]
+        if server.faults:
+            return str(server.faults[0])
+        if server.place in self.coverage.uncovered:
+            return self.coverage.uncovered[server.place]
+        identities = [identity(pair) for pair in cared_for(server)]
+        reasons = [self.pending[each] for each in identities if each in self.pending]
+        return "; ".join(dict.fromkeys(reasons)) or "-" if identities and len(reasons) == len(identities) else ""
+
+    def _left_bare(self, gone: Mapping[Place, str]) -> Iterator[tuple[Place, str]]:
+        """Servers without a pair, which present the one of their socket's default server, where that is gone."""
+        for server in self.user.configuration.servers:
+            bare = server.place not in gone and not (server.pairs or server.rejects_handshake)
+            for listener in server.listeners if bare else ():
+                first = self.user.configuration.defaults[server.context, listener.socket].place
+                if listener.tls and first in gone:
+                    yield server.place, gone[first]
+
+    def lost(self, server: Server) -> tuple[Listener, ...]:
+        """The listeners that go with a server: where only a pair is missing, plain HTTP goes on, and never waits."""
+        if server.place not in self.servers:
+            return ()
+        refused = server.place in self.refusals.servers or server.faults or server.context != "http"
+        return tuple(listener for listener in server.listeners if refused or listener.tls)
+
+    @cached_property
+    def blocks(self) -> tuple[Setting, ...]:
+        """The other blocks that NGINX refused, an ``upstream`` for one; then it names the servers that need it, too."""
+        levels = (self.user.configuration.levels[name].values() for name in ("http", "stream", "mail"))
+        settings = (each for level in levels for group in level for each in group)
+        return tuple(each for each in settings if each.place in self.refusals.servers and each.name != "server")
+
+    def file(self, file: str) -> str:
+        """Why nothing in a file runs; empty where that is not so."""
+        return self.refusals.files.get(file) or str(self.user.broken.get(file, ""))
+
+    @cached_property
+    def tls(self) -> bool:
+        """Whether any server that presents a pair runs, of the built-in site or of the user's."""
+        site = any(pair.identity not in self.pending for pair in built_in(self.settings))
+        servers = self.user.configuration.servers
+        return site or any(cared_for(server) and server.place not in self.servers for server in servers)
+
+    @cached_property
+    def running(self) -> tuple[PairSpec, ...]:
+        """The pairs that a running server presents, each with the doors of such servers alone."""
+        names = self.coverage.site_names
+        same = not self.servers and names == self.settings.server_names
+        settings = replace(self.settings, server_names=names)
+        found = self.wanted if same else wanted(settings, self.user, self.servers)
+        return tuple(pair for pair in found if pair.identity not in self.pending)
+
+    @cached_property
+    def gated_pairs(self) -> Mapping[str, Problem]:
+        """The pairs that no server presents, though they may be usable: their servers are refused, or lack names."""
+        gone, uncovered = replace(self, pending={}).servers, self.coverage.uncovered
+        found: dict[str, Problem] = {}
+        running: set[str] = set()
+        for server in self.user.configuration.servers:
+            for pair in cared_for(server):
+                if server.place not in gone:
+                    running.add(identity(pair))
+                else:
+                    lacks = uncovered.get(server.place) == gone[server.place]
+                    outcome = Outcome.WRONG_NAME if lacks else Outcome.CONFIG_REJECTED
+                    found[identity(pair)] = Problem(outcome, gone[server.place], "mend it there")
+        return {each: problem for each, problem in found.items() if each not in running}
+
+    @cached_property
+    def sockets(self) -> frozenset[Socket]:
+        """Those that the user's servers listen on, but for what is refused."""
+        servers = self.user.configuration.servers
+        running = (server for server in servers if server.place not in self.refused.servers)
+        return frozenset(listener.socket for server in running for listener in server.listeners)
+
+    @cached_property
+    def open_sockets(self) -> Mapping[tuple[str, int], str]:
+        """Addresses and ports at which servers that run take connections of TCP, each with the first one's place."""
+        found: dict[tuple[str, int], str] = {}
+        for server in self.user.configuration.servers:
+            lost = self.lost(server)
+            for listener in server.listeners if server.block.file not in self.refusals.files else ():
+                if listener.socket[0] == "tcp" and listener not in lost:
+                    address = REACHED.get(listener.address, listener.address)
+                    found.setdefault((address, listener.port), server.where)
+        return found
+
+    @cached_property
+    def users_part(self) -> Mapping[str, str]:
+        """What of the user's does not run, for people: where it is written, and why."""
+        configuration = self.user.configuration
+        where = {server.place: server.where for server in configuration.servers}
+        return {
+            **{where[place]: reason for place, reason in self.servers.items()},
+            **{each.where: self.refusals.servers[each.place] for each in self.blocks},
+            **{file: str(fault) for file, fault in self.user.broken.items()},
+            **configuration.left_out,
+            **self.refusals.files,
+        }
+
+    @property
+    def commented_out(self) -> dict[str, str]:
+        """All that does not run, and why: pairs of the built-in site, and places in the user's files."""
+        site = [pair.identity for pair in built_in(self.settings) if pair.identity in self.pending]
+        return {**{each: self.pending[each] for each in site}, **self.users_part}
 
 
-def refused_blocks(configuration: Configuration, gates: Gates) -> Iterator[Setting]:
-    """The other blocks that NGINX refused, an ``upstream`` for one; then it names the servers that need it, too."""
-    for name in ("http", "stream", "mail"):
-        for setting in (each for group in configuration.levels[name].values() for each in group):
-            if setting.place in gates.servers and setting.name != "server":
-                yield setting
-
-
-def commented_out(source: Source, blocked: Reasons, gates: Gates) -> Iterator[tuple[str, str]]:
-    """What does not run, for people: where it is written, and why."""
-    lines = {server.place: server.block.directive.line for server in source.configuration.servers}
-    for place, reason in blocked_servers(source, blocked, gates).items():
-        yield f"{place[0]}:{lines[place]}", reason
-    for block in refused_blocks(source.configuration, gates):
-        yield f"{block.file}:{block.directive.line}", gates.servers[block.place]
-    for file, fault in source.broken.items():
-        yield file, str(fault)
-    yield from source.configuration.left_out.items()
-    yield from gates.files.items()
+def gate(
+    settings: Settings, user: Source, refusals: Refusals, usable: Mapping[str, Credential], reasons: Mapping[str, str]
+) -> Gate:
+    """What follows from the ``usable`` pairs, and from the ``reasons`` why others are not."""
+    pairs = wanted(settings, user)
+    missing = [pair.identity for pair in pairs if pair.identity not in usable]
+    pending = {each: reasons.get(each) or _PENDING for each in missing}
+    return Gate(settings, user, refusals, pairs, pending, coverage(settings, user.configuration.servers, usable))

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from entrypoint.core.conf.configuration import Configuration
+from entrypoint.core.conf.configuration import Configuration, Source
 from entrypoint.core.conf.includes import Place
 from entrypoint.core.conf.listen import Socket
 from entrypoint.core.conf.paths import folder, full_name
@@ -60,16 +60,21 @@ class PairSpec:
     closed: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
 
+def wanted(settings: Settings, user: Source | None, without: Collection[Place] = ()) -> tuple[PairSpec, ...]:
+    """The pairs of the built-in site and of the user's servers, ``without`` those at places that do not run."""
+    return (*built_in(settings), *(of_servers(user.configuration, settings, without) if user else ()))
+
+
 def built_in(settings: Settings) -> tuple[PairSpec, ...]:
     """One for each key file of the built-in site, none where it has no name."""
     if not settings.server_names:
         return ()
     door = Door("127.0.0.1", settings.https_port, settings.site_name, where="SERVER_NAME")
-    wanted = PairSpec(
+    spec = PairSpec(
         "", settings.server_names[0], settings.server_names, settings.lookup, "", str(settings.key_password_file)
     )
     return tuple(
-        replace(wanted, identity=f"site-{number}", key_file=str(path), doors=(door,))
+        replace(spec, identity=f"site-{number}", key_file=str(path), doors=(door,))
         for number, path in enumerate(settings.key_files, 1)
     )
 
@@ -91,9 +96,9 @@ def of_servers(
     found: dict[str, PairSpec] = {}
     for server in servers:
         for pair in cared_for(server):
-            wanted = _wanted(server, pair, folder(configuration.files[0]), settings, owners)
-            known = found.get(wanted.identity)
-            found[wanted.identity] = _merged(known, wanted) if known else wanted
+            spec = _spec(server, pair, folder(configuration.files[0]), settings, owners)
+            known = found.get(spec.identity)
+            found[spec.identity] = _merged(known, spec) if known else spec
     return tuple(found.values())
 
 
@@ -114,7 +119,7 @@ def _owners(servers: Iterable[Server]) -> Owners:
     return found
 
 
-def _wanted(server: Server, pair: Pair, prefix: str, settings: Settings, owners: Owners) -> PairSpec:
+def _spec(server: Server, pair: Pair, prefix: str, settings: Settings, owners: Owners) -> PairSpec:
     lookup = server.lookup or _lookup(server.hosts, settings)
     title = concrete(server.hosts) or next(iter(server.hosts), "") or lookup
     password = server.password_file
@@ -128,7 +133,7 @@ def _wanted(server: Server, pair: Pair, prefix: str, settings: Settings, owners:
         password_file=full_name(password.value, prefix) if password else str(settings.key_password_file),
         certificate_file=pair.certificate_file,
         doors=(door,) if door else (),
-        closed=() if door else ((_where(server), _why_closed(server)),),
+        closed=() if door else ((server.where, _why_closed(server)),),
     )
 
 
@@ -168,13 +173,9 @@ def _door(server: Server, lookup: str, owners: Owners) -> Door | None:
                     listener.proxy_protocol,
                     any_name=not server.hosts,
                     place=server.place,
-                    where=_where(server),
+                    where=server.where,
                 )
     return None
-
-
-def _where(server: Server) -> str:
-    return f"{server.block.file}:{server.block.directive.line}"
 
 
 def _why_closed(server: Server) -> str:

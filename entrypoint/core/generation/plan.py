@@ -6,22 +6,21 @@ import hashlib
 import json
 import posixpath
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.configuration import Source, source
 from entrypoint.core.conf.edit import without_marks
-from entrypoint.core.conf.includes import Fault, Place
+from entrypoint.core.conf.includes import Fault
 from entrypoint.core.conf.servers import Server
 from entrypoint.core.conf.status_port import collisions
 from entrypoint.core.conf.syntax import line_at
 from entrypoint.core.generation import access_lines
-from entrypoint.core.generation.coverage import Lacking
-from entrypoint.core.generation.gate import Gates, Reasons, blocked_servers, commented_out
-from entrypoint.core.generation.pairs import PairSpec, built_in, cared_for, of_servers
-from entrypoint.core.generation.rewrite import Copier, Copy, Pair
+from entrypoint.core.generation.gate import Gate, Refusals, gate
+from entrypoint.core.generation.pairs import PairSpec, built_in
+from entrypoint.core.generation.rewrite import Copier, Copy, PairFiles
 from entrypoint.core.generation.site import Facts, Site, http_additions, main_additions
 from entrypoint.core.generation.surroundings import Surroundings, around
 from entrypoint.core.settings import Settings
@@ -30,7 +29,7 @@ from entrypoint.core.x509.credential import Credential
 from entrypoint.core.x509.pem import is_encrypted
 
 SOURCE = "source.json"  # the user's configuration as it is, to go on with it when a later one is refused
-_PENDING = "the certificate has not arrived yet"
+_NONE = source("", {"": ""}, {}, {})
 
 
 @dataclass(frozen=True)
@@ -47,15 +46,15 @@ class Plan:
     usable: Mapping[str, Credential]
     reasons: Mapping[str, str]
     source: Source | None = None
-    gates: Gates = field(default_factory=Gates)
+    refusals: Refusals = field(default_factory=Refusals)
     when: str = ""
     remarks: tuple[tuple[str, str], ...] = ()
     bare: bool = False
 
-    @cached_property
+    @property
     def wanted(self) -> tuple[PairSpec, ...]:
         """Every pair that a server needs."""
-        return wanted(self.settings, self.source)
+        return self.gate.wanted
 
     def with_details(self, status: Mapping[str, Any]) -> Plan:
         """The plan with what the status (see `core.status`) says of pairs that are not usable, for their reasons."""
@@ -95,7 +94,7 @@ class Plan:
     def texts(self, number: int) -> dict[str, str]:
         """The configuration's files by path."""
         own = tuple(self._pairs[pair.identity] for pair in built_in(self.settings))
-        site = Site(self.settings, self.facts, self.templates, own, self._blocked, self.lacking.site_names)
+        site = Site(self.settings, self.facts, self.templates, own, self.gate)
         files = {**site.files(number, self.when, self._around), **(self._copy.texts if self._copy else {})}
         return {**files, "site.conf": ""} if self.bare else files
 
@@ -139,7 +138,7 @@ class Plan:
 
     def manifest(self, number: int, why: str) -> dict[str, Any]:
         """What a person, or a later start, wants to know of the generation."""
-        presented = {pair.identity for pair in self.running}
+        presented = {pair.identity for pair in self.gate.running}
         pairs = {
             identity: {
                 **usable.as_json(),
@@ -156,43 +155,24 @@ class Plan:
             "source": self.source.root if self.source else "",
             "digest": self.digest,
             "pairs": pairs,
-            "commented_out": self.commented_out(),
-            "gates": self.gates.as_json(),
+            "commented_out": self.gate.commented_out,
+            "gates": self.refusals.as_json(),
             "password_file": self.password_file,
             "unlocked": sorted(self.unlocked),
         }
 
-    def commented_out(self) -> dict[str, str]:
-        """What does not run and why: pairs of the built-in site, and places in the user's files."""
-        own = {pair.identity for pair in built_in(self.settings)}
-        blocked = self._blocked
-        found = {identity: reason for identity, reason in blocked.items() if identity in own}
-        return found | self.users_commented_out()
-
-    def users_commented_out(self) -> dict[str, str]:
-        """Places in the user's files that do not run, and why."""
-        return dict(commented_out(self.source, self._kept_out, self.gates)) if self.source else {}
-
     def warnings(self) -> tuple[tuple[str, str], ...]:
         """What runs but is likely not what is meant, for people: where it is written, and why."""
         texts = self.source.texts if self.source else {}
-        left_out = self.gates.settings.items()
+        left_out = self.refusals.settings.items()
         settings = ((f"{file}:{line_at(texts[file], at)}", why) for (file, at), why in left_out if file in texts)
         faults = warnings(self.settings, self.source) if self.source else ()
         return (
             *((f"{fault.file}:{fault.line}", fault.message) for fault in faults),
             *settings,
             *self.remarks,
-            *self.lacking.warnings(),
+            *self.gate.coverage.warnings,
         )
-
-    @cached_property
-    def running(self) -> tuple[PairSpec, ...]:
-        """The pairs that a running server presents, each with the doors of such servers alone."""
-        same = not self.gone and self.lacking.site_names == self.settings.server_names
-        settings = replace(self.settings, server_names=self.lacking.site_names)
-        found = self.wanted if same else wanted(settings, self.source, self.gone)
-        return tuple(pair for pair in found if pair.identity in self.usable)
 
     @cached_property
     def included(self) -> dict[str, Credential]:
@@ -201,60 +181,42 @@ class Plan:
         return {identity: usable for identity, usable in self.usable.items() if identity in known}
 
     @cached_property
-    def _blocked(self) -> dict[str, str]:
-        missing = [pair.identity for pair in self.wanted if pair.identity not in self.usable]
-        return {identity: self.reasons.get(identity) or _PENDING for identity in missing}
-
-    @cached_property
-    def lacking(self) -> Lacking:
-        """The names that the certificates lack."""
-        return Lacking(self.settings, self.source, self.usable)
-
-    @property
-    def _kept_out(self) -> Reasons:
-        return dict([*self._blocked.items(), *self.lacking.gated.items()])
-
-    @cached_property
-    def gone(self) -> Mapping[Place, str]:
-        """The user's servers that do not run as they are, with the reason."""
-        return blocked_servers(self.source, self._kept_out, self.gates) if self.source else {}
+    def gate(self) -> Gate:
+        """What does not run, and why."""
+        return gate(self.settings, self.source or _NONE, self.refusals, self.usable, self.reasons)
 
     @cached_property
     def _around(self) -> Surroundings | None:
-        if not self.source:
-            return None
-        servers = self.source.configuration.servers
-        live = any(cared_for(server) and server.place not in self.gone for server in servers)
-        return around(self.source.configuration, live=live)
+        return around(self.source.configuration) if self.source else None
 
     @cached_property
     def _copy(self) -> Copy | None:
-        if not self.source or not self._around:
+        if not self.source or not (user := self._around):
             return None
         usable = {identity: pair for identity, pair in self._pairs.items() if identity in self.usable}
-        return Copier(self.source, usable, self._kept_out, self.gates, when=self.when).copy(
-            http=http_additions(self.settings, self.facts, self._around),
-            main=main_additions(self.settings, self.facts, self._around),
+        return Copier(self.gate, usable, when=self.when).copy(
+            http=http_additions(self.settings, self.facts, user),
+            main=main_additions(self.settings, self.facts, user),
             keep_user=bool(self.facts.user),
             edits=access_lines.edits(self.source, self.settings, self.facts, self.templates),
         )
 
     @cached_property
-    def _pairs(self) -> dict[str, Pair]:
+    def _pairs(self) -> dict[str, PairFiles]:
         return {pair.identity: self._pair(pair) for pair in self.wanted}
 
-    def _pair(self, pair: PairSpec) -> Pair:
+    def _pair(self, pair: PairSpec) -> PairFiles:
         folder = "certs/" + re.sub(r"[^A-Za-z0-9._-]", "_", pair.title)
         usable = self.usable.get(pair.identity)
         if not usable:
-            return Pair(pair.identity, f"{folder}/chain.pem", f"{folder}/key.pem")
+            return PairFiles(pair.identity, f"{folder}/chain.pem", f"{folder}/key.pem")
         chain = f"{folder}/chain-{usable.chain_hash}.pem"
         if self._in_memory and is_encrypted(usable.key_pem):
-            return Pair(pair.identity, chain, self._unlocked_path(usable.key_pem))
-        return Pair(pair.identity, chain, f"{folder}/key-{usable.key_hash}.pem", self.password_file)
+            return PairFiles(pair.identity, chain, self._unlocked_path(usable.key_pem))
+        return PairFiles(pair.identity, chain, f"{folder}/key-{usable.key_hash}.pem", self.password_file)
 
     @staticmethod
-    def _stored_key(pair: Pair, usable: Credential) -> str:
+    def _stored_key(pair: PairFiles, usable: Credential) -> str:
         """Where the generation keeps the key as it was given, whatever NGINX reads."""
         return f"{posixpath.dirname(pair.chain_file)}/key-{usable.key_hash}.pem"
 
@@ -262,11 +224,6 @@ class Plan:
 def warnings(settings: Settings, source: Source) -> tuple[Fault, ...]:
     """What in the user's configuration is likely not what is meant, with its place."""
     return (*source.configuration.warnings, *collisions(source.configuration, settings.status_port))
-
-
-def wanted(settings: Settings, source: Source | None, without: Collection[Place] = ()) -> tuple[PairSpec, ...]:
-    """The pairs of the built-in site and of the user's servers, ``without`` those at places that do not run."""
-    return (*built_in(settings), *(of_servers(source.configuration, settings, without) if source else ()))
 
 
 def identities(settings: Settings) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from entrypoint.core import schedule
-from entrypoint.core.generation.gate import Gates
+from entrypoint.core.generation.gate import Refusals
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.variants import instead
 from entrypoint.core.model import Outcome, Problem
@@ -32,7 +32,7 @@ class Retries:
         self._wholes: Retry[Problem] = Retry(schedule.retry_refused)
         self._editions: Retry[Problem] = Retry(schedule.retry_refused)
         self._fallbacks: Retry[Problem] = Retry(schedule.retry_refused)
-        self._parts: Retry[Gates] = Retry(schedule.retry_gated)
+        self._parts: Retry[Refusals] = Retry(schedule.retry_gated)
         self._pairs: dict[str, Retry[_HeldBack]] = {}
         self.held_back: Mapping[str, Problem] = {}
         self._digests: dict[bool, tuple[object, object, object, str]] = {}
@@ -57,8 +57,8 @@ class Retries:
         plan = self._without_held_back(plan, now)
         digest = self.digest(plan)
         known = self._parts.known(digest)
-        gates = self._parts.still(digest, now) or (known and Gates(settings=known.settings))
-        return replace(plan, gates=gates) if gates else plan
+        refusals = self._parts.still(digest, now) or (known and Refusals(settings=known.settings))
+        return replace(plan, refusals=refusals) if refusals else plan
 
     def _without_held_back(self, plan: Plan, now: float) -> Plan:
         held = {
@@ -79,8 +79,8 @@ class Retries:
             retry = self._pairs.setdefault(identity, Retry(schedule.retry_refused))
             retry.add(_digest(plan.usable[identity]), one, now, self._interval)
             self.held_back = {**self.held_back, identity: one.problem}
-        if applied.gates:
-            self._parts.add(replace(applied, gates=Gates()).digest, applied.gates, now, self._interval)
+        if applied.refusals:
+            self._parts.add(replace(applied, refusals=Refusals()).digest, applied.refusals, now, self._interval)
 
     def refusal(self, plan: Plan, last: Plan | None, now: float) -> Problem | None:
         """Why the plan is not tried now. ``last`` is what ran before the user's change: the change may be refused."""
@@ -103,10 +103,10 @@ class Retries:
 
     def digest(self, plan: Plan) -> str:
         """The plan's digest; rendering it again for the pairs of the last cycle would be most of an idle check."""
-        usable, source, gates, digest = self._digests.get(bool(plan.gates), (None, None, None, ""))
-        if plan.source is not source or plan.usable != usable or plan.gates != gates:
+        usable, source, refusals, digest = self._digests.get(bool(plan.refusals), (None, None, None, ""))
+        if plan.source is not source or plan.usable != usable or plan.refusals != refusals:
             digest = plan.digest
-            self._digests[bool(plan.gates)] = plan.usable, plan.source, plan.gates, digest
+            self._digests[bool(plan.refusals)] = plan.usable, plan.source, plan.refusals, digest
         return digest
 
 

@@ -7,22 +7,21 @@ copies, pairs to the generation's own, and every other path that NGINX takes rel
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from entrypoint.core.conf.configuration import Source
 from entrypoint.core.conf.edit import CommentOut, Rendered, Replace, quote, render
 from entrypoint.core.conf.includes import Place, Setting
-from entrypoint.core.conf.listen import Listener
 from entrypoint.core.conf.paths import folder, full_name
 from entrypoint.core.conf.servers import Server
 from entrypoint.core.conf.syntax import Parsed, attempt, walk
 from entrypoint.core.generation.catch_all import StandIn, at_line, stand_ins
-from entrypoint.core.generation.gate import Gates, Reasons, blocked_servers, lost_listeners, refused_blocks
+from entrypoint.core.generation.gate import Gate
 from entrypoint.core.generation.pairs import identity
 
 Edit = Replace | CommentOut
+FileEdit = tuple[str, Edit]  # a file, and what is to change in it
 _FOLDER = "source"
 _OURS = ("daemon", "master_process", "pid")
 _STAND_INS = "stand-ins-{}.conf"
@@ -32,7 +31,7 @@ _SET_BY_US = "certfront sets it"
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairFiles:
     """A pair's files as the configuration names them, and the password file if the key needs one."""
 
     identity: str
@@ -65,43 +64,27 @@ class Copy:
 
 
 class Copier:
-    """Copies one configuration. ``pairs`` by identity, ``blocked`` those that are not usable with the reason.
+    """Copies the configuration of a ``gate``. ``pairs`` has the files of the usable pairs, by identity.
 
     ``when`` is said above everything that is commented out.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        pairs: Mapping[str, Pair],
-        blocked: Reasons,
-        gates: Gates,
-        *,
-        when: str = "",
-    ) -> None:
-        self.source, self.pairs, self.blocked, self.gates, self.when = source, pairs, blocked, gates, when
-        self.configuration = source.configuration
-        self.prefix = folder(source.root)
-        self.gone = blocked_servers(source, blocked, gates)
-        self.lost: list[tuple[Server, Listener]] = []
-        self.staying: list[tuple[Server, Listener]] = []
-        self.edits: dict[str, dict[tuple[int, int, bool], Edit]] = {}
+    def __init__(self, gate: Gate, pairs: Mapping[str, PairFiles], *, when: str = "") -> None:
+        self.gate, self.pairs, self.when = gate, pairs, when
+        self.source, self.configuration = gate.user, gate.user.configuration
+        self.prefix = folder(self.source.root)
 
-    def copy(self, *, http: str, main: str, keep_user: bool, edits: Iterable[tuple[str, Edit]] = ()) -> Copy:
+    def copy(self, *, http: str, main: str, keep_user: bool, edits: Iterable[FileEdit] = ()) -> Copy:
         """Copy all files. ``http`` is put in at the end of the ``http`` block, ``main`` behind everything.
 
-        ``edits`` are what else is to change, each with its file.
+        ``edits`` are what else is to change.
         """
-        self._servers()
-        self._faults()
-        self._settings()
-        self._main(keep_user=keep_user)
-        self._paths()
-        for file, edit in edits:
-            self._edit(file, edit)
-        found = stand_ins(self.source, self.staying, self.lost)
-        self._put_in(http, main, found)
-        rendered = {file: self._rendered(file) for file in self.configuration.files}
+        found = stand_ins(self.gate)
+        servers = (edit for server in self.configuration.servers for edit in self._server(server))
+        others = (*self._blocks(), *self._faults(), *self._settings(), *self._main(keep_user=keep_user))
+        added = self._put_in(http, main, found)
+        by_file = _by_file((*servers, *others, *edits, *added), (*self._untaken(), *self._paths()))
+        rendered = {file: self._rendered(file, by_file.get(file, ())) for file in self.configuration.files}
         texts = {self.path(file): copy.text for file, copy in rendered.items()}
         texts |= {_STAND_INS.format(context): "".join(each.text for each in some) for context, some in found.items()}
         origins = {self.path(file): (file, copy) for file, copy in rendered.items()}
@@ -111,107 +94,81 @@ class Copier:
         """Where a file's copy lies in the generation."""
         return "nginx.conf" if file == self.source.root else _FOLDER + posixpath.normpath(file)
 
-    def _edit(self, file: str, edit: Edit) -> None:
-        self.edits.setdefault(file, {}).setdefault((edit.start, edit.end, isinstance(edit, Replace)), edit)
-
-    def _out(self, setting: Setting, reason: str) -> None:
-        self._edit(setting.file, CommentOut(setting.directive.start, setting.directive.end, reason))
-
-    def _rendered(self, file: str) -> Rendered:
+    def _rendered(self, file: str, edits: tuple[Edit, ...]) -> Rendered:
         text = self.source.texts[file]
-        if reason := self.gates.files.get(file) or str(self.source.broken.get(file) or ""):
+        if reason := self.gate.file(file):
             return render(text, [CommentOut(0, len(text), reason)], self.when)
-        edits = tuple(self.edits.get(file, {}).values())
         return _rendered(text, edits, self.when if any(isinstance(edit, CommentOut) for edit in edits) else "")
 
-    def _servers(self) -> None:
-        for server in self.configuration.servers:
-            lost = lost_listeners(server, self.gone, self.gates)
-            self.lost += [(server, listener) for listener in lost]
-            self.staying += [(server, listener) for listener in server.listeners if listener not in lost]
-            if server.place in self.gone and len(lost) == len(server.listeners):
-                self._out(server.block, self.gone[server.place])
-            else:
-                self._without(server, lost)
-        for block in refused_blocks(self.configuration, self.gates):
-            self._out(block, self.gates.servers[block.place])
-        self._outer_certificates()
-
-    def _outer_certificates(self) -> None:
-        """One outside of servers that no TLS server which runs takes goes: NGINX would load it for ours as well."""
-        servers = self.configuration.servers
-        running = (server for server in servers if server.tls and server.place not in self.gone)
-        taken = {pair.certificate.place for server in running for pair in server.pairs}
-        reasons = {pair.certificate.place: self.blocked.get(identity(pair)) for each in servers for pair in each.pairs}
-        for context in ("http", "stream"):
-            certificates = self.configuration.levels[context].get("ssl_certificate", ())
-            for certificate in () if any(each.place in taken for each in certificates) else certificates:
-                self._out(certificate, reasons.get(certificate.place) or _UNTAKEN)
-
-    def _without(self, server: Server, lost: Iterable[Listener]) -> None:
-        for listener in lost:
-            if listener.setting:
-                self._out(listener.setting, self.gone[server.place])
-        self._pairs(server)
-
-    def _pairs(self, server: Server) -> None:
-        passwords = ""
+    def _server(self, server: Server) -> Iterator[FileEdit]:
+        """Nothing of it runs, or all but some listeners and pairs."""
+        lost, reason = self.gate.lost(server), self.gate.servers.get(server.place, "")
+        if reason and len(lost) == len(server.listeners):
+            yield _out(server.block, reason)
+            return
+        yield from (_out(listener.setting, reason) for listener in lost if listener.setting)
+        usable = [(pair, files) for pair in server.pairs if (files := self.pairs.get(identity(pair)))]
+        for pair, files in usable:
+            yield from (_word(pair.certificate, files.chain_file), _word(pair.key, files.key_file))
         for pair in server.pairs:
-            found = self.pairs.get(identity(pair))
-            if found:
-                self._word(pair.certificate, found.chain_file)
-                self._word(pair.key, found.key_file)
-                passwords = passwords or found.password_file
-                if pair.inherited and found.password_file:
-                    self._outer_password_file(server.context, found.password_file)
-            elif reason := self.blocked.get(identity(pair)):
-                self._out(pair.certificate, reason)
-                self._out(pair.key, reason)
-        if passwords:
-            self._password_file(server, passwords)
+            if identity(pair) not in self.pairs and (reason := self.gate.pending.get(identity(pair), "")):
+                yield from (_out(pair.certificate, reason), _out(pair.key, reason))
+        if path := next((files.password_file for _, files in usable if files.password_file), ""):
+            yield from self._password_file(server, path, inherited=server.pairs[0].inherited)
 
-    def _word(self, setting: Setting, value: str) -> None:
-        word = setting.words[0]
-        self._edit(setting.file, Replace(word.start, word.end, quote(value)))
-
-    def _password_file(self, server: Server, path: str) -> None:
+    def _password_file(self, server: Server, path: str, *, inherited: bool) -> Iterator[FileEdit]:
+        block = server.block.directive
         if server.password_file:
-            self._word(server.password_file, path)
-        elif server.block.directive.inside and not server.pairs[0].inherited:
-            start = server.block.directive.inside[0]
-            self._edit(server.block.file, Replace(start, start, f" ssl_password_file {quote(path)};"))
+            yield _word(server.password_file, path)
+        elif block.inside and not inherited:
+            yield _put(server.block.file, block.inside[0], f" ssl_password_file {quote(path)};")
+        if inherited:
+            yield self._outer_password_file(server.context, path)
 
-    def _outer_password_file(self, context: str, path: str) -> None:
+    def _outer_password_file(self, context: str, path: str) -> FileEdit:
         """Outside of servers, for all that NGINX loads the pair for, ours among them."""
         level = self.configuration.levels[context]
         if known := level.get("ssl_password_file"):
-            self._word(known[0], path)
-        else:
-            first = level["ssl_certificate"][0]
-            start = first.directive.start
-            self._edit(first.file, Replace(start, start, f"ssl_password_file {quote(path)}; "))
+            return _word(known[0], path)
+        first = level["ssl_certificate"][0]
+        return _put(first.file, first.directive.start, f"ssl_password_file {quote(path)}; ")
 
-    def _faults(self) -> None:
+    def _untaken(self) -> Iterator[FileEdit]:
+        """A certificate outside of servers that no running TLS server takes goes: NGINX would load it for ours, too."""
+        servers = self.configuration.servers
+        running = (server for server in servers if server.tls and server.place not in self.gate.servers)
+        taken = {pair.certificate.place for server in running for pair in server.pairs}
+        pending = self.gate.pending
+        reasons = {pair.certificate.place: pending.get(identity(pair)) for each in servers for pair in each.pairs}
+        for context in ("http", "stream"):
+            certificates = self.configuration.levels[context].get("ssl_certificate", ())
+            for certificate in () if any(each.place in taken for each in certificates) else certificates:
+                yield _out(certificate, reasons.get(certificate.place) or _UNTAKEN)
+
+    def _blocks(self) -> Iterator[FileEdit]:
+        return (_out(block, self.gate.refusals.servers[block.place]) for block in self.gate.blocks)
+
+    def _faults(self) -> Iterator[FileEdit]:
         """An include that leads nowhere is commented out; within a server, the server is."""
         for fault in self.configuration.faults:
             last = fault.within[-1] if fault.within else None
             if last and last.name == "include" and fault.file not in self.source.broken:
-                self._out(last, str(fault))
+                yield _out(last, str(fault))
 
-    def _settings(self) -> None:
-        for file in {file for file, _ in self.gates.settings}:
+    def _settings(self) -> Iterator[FileEdit]:
+        settings = self.gate.refusals.settings
+        for file in {file for file, _ in settings}:
             parsed = attempt(self.source.texts.get(file, ""))
             for directive in walk(parsed.directives) if isinstance(parsed, Parsed) else ():
-                if reason := self.gates.settings.get((file, directive.start)):
-                    self._edit(file, CommentOut(directive.start, directive.end, reason))
+                if reason := settings.get((file, directive.start)):
+                    yield file, CommentOut(directive.start, directive.end, reason)
 
-    def _main(self, *, keep_user: bool) -> None:
+    def _main(self, *, keep_user: bool) -> Iterator[FileEdit]:
         level = self.configuration.levels["main"]
         for name in _OURS if keep_user else (*_OURS, "user"):
-            for setting in level.get(name, ()):
-                self._out(setting, _SET_BY_US)
+            yield from (_out(setting, _SET_BY_US) for setting in level.get(name, ()))
 
-    def _paths(self) -> None:
+    def _paths(self) -> Iterator[FileEdit]:
         for file, words in self.configuration.paths.items():
             for path in words:
                 value = path.word.value
@@ -219,19 +176,44 @@ class Copier:
                 if path.directive.name == "include":
                     full = _FOLDER + posixpath.normpath(full)
                 if full != value:
-                    self._edit(file, Replace(path.word.start, path.word.end, quote(full)))
+                    yield file, Replace(path.word.start, path.word.end, quote(full))
 
-    def _put_in(self, http: str, main: str, contexts: Iterable[str]) -> None:
+    def _put_in(self, http: str, main: str, contexts: Iterable[str]) -> Iterator[FileEdit]:
         added = {context: f"    include {_STAND_INS.format(context)};\n" for context in contexts}
         added["http"] = http + added.get("http", "")
         for context, text in added.items():
             if end := self.configuration.ends.get(context):
-                self._edit(end[0], Replace(end[1], end[1], f"\n{text}"))
+                yield _put(*end, f"\n{text}")
             else:
                 main = f"{context} {{\n{text}}}\n{main}"
         root = self.source.root
-        length = len(self.source.texts[root])
-        self._edit(root, Replace(length, length, f"\n{main}"))
+        yield _put(root, len(self.source.texts[root]), f"\n{main}")
+
+
+def _out(setting: Setting, reason: str) -> FileEdit:
+    return setting.file, CommentOut(setting.directive.start, setting.directive.end, reason)
+
+
+def _word(setting: Setting, value: str) -> FileEdit:
+    word = setting.words[0]
+    return setting.file, Replace(word.start, word.end, quote(value))
+
+
+def _put(file: str, at: int, text: str) -> FileEdit:
+    return file, Replace(at, at, text)
+
+
+def _by_file(edits: Iterable[FileEdit], otherwise: Iterable[FileEdit]) -> Mapping[str, tuple[Edit, ...]]:
+    """The edits of each file, at most one of a kind for a span.
+
+    Of the ``edits`` only those of servers can meet there, in a file that several include: the first server's counts.
+    What is to be done ``otherwise`` is for spans that none of them changes. All that is put in at a place stays.
+    """
+    found: dict[str, dict[object, Edit]] = {}
+    for file, edit in (*edits, *otherwise):
+        key = edit if edit.start == edit.end else (edit.start, edit.end, type(edit))
+        found.setdefault(file, {}).setdefault(key, edit)
+    return {file: tuple(some.values()) for file, some in found.items()}
 
 
 @lru_cache(maxsize=_MOST_COPIES)

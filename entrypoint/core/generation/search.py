@@ -29,21 +29,24 @@ def searched(plan: Plan, error: Rejected, tried: Try, in_time: Callable[[], bool
     if not plan.source:
         return None
     reason = _said(plan, error)
-    gates, found = plan.gates, plan.source.configuration
+    refusals, found = plan.refusals, plan.source.configuration
 
     def without(servers: Iterable[Place]) -> Plan:
-        return replace(plan, gates=replace(gates, servers={**gates.servers, **dict.fromkeys(servers, reason)}))
+        return replace(plan, refusals=replace(refusals, servers={**refusals.servers, **dict.fromkeys(servers, reason)}))
 
     def helps(servers: Iterable[Place]) -> bool:
         other = tried(without(servers)) if in_time() else error
         return other is None or _said(plan, other) != reason
 
-    running = dict.fromkeys(server.place for server in found.servers if server.place not in gates.servers)
+    running = dict.fromkeys(server.place for server in found.servers if server.place not in refusals.servers)
     guilty = culprits(tuple(running), helps)
     if guilty and in_time():
         return without(guilty)
-    files = [file for file in found.files[1:] if file not in gates.files and not _has_server(found.servers, file)]
-    smaller = (replace(plan, gates=replace(gates, files={**gates.files, file: reason})) for file in files[:_MOST_FILES])
+    files = [file for file in found.files[1:] if file not in refusals.files and not _has_server(found.servers, file)]
+    smaller = (
+        replace(plan, refusals=replace(refusals, files={**refusals.files, file: reason}))
+        for file in files[:_MOST_FILES]
+    )
     return next((each for each in smaller if in_time() and tried(each) is None), None)
 
 
@@ -58,7 +61,7 @@ def _has_server(servers: Iterable[Server], file: str) -> bool:
 def with_kindred(narrower: Plan, plan: Plan, error: Rejected) -> Plan:
     """The narrower plan, also without the servers that say word for word what NGINX has just refused of another."""
     source, message = plan.source, _said(plan, error)
-    fresh = narrower.gates.servers.keys() - plan.gates.servers.keys()
+    fresh = narrower.refusals.servers.keys() - plan.refusals.servers.keys()
     if not source or not fresh or _OF_TWO.search(message):
         return narrower
     contexts = {server.context for server in source.configuration.servers if server.place in fresh}
@@ -70,7 +73,7 @@ def with_kindred(narrower: Plan, plan: Plan, error: Rejected) -> Plan:
         for server in source.configuration.servers_at(file, directive.line)
         if server.context in contexts
     }
-    return replace(narrower, gates=replace(narrower.gates, servers={**alike, **narrower.gates.servers}))
+    return replace(narrower, refusals=replace(narrower.refusals, servers={**alike, **narrower.refusals.servers}))
 
 
 def _all(source: Source) -> Iterator[tuple[str, Directive]]:

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from entrypoint.core.conf.edit import CommentOut, render
 from entrypoint.core.conf.syntax import parse
-from entrypoint.core.generation.rewrite import Pair
+from entrypoint.core.generation.gate import Gate
+from entrypoint.core.generation.rewrite import PairFiles
 from entrypoint.core.generation.surroundings import Surroundings, not_inherited
 from entrypoint.core.generation.template import fill
 from entrypoint.core.settings import HTTPS, NGINX_SOCKET, REFUSALS, Settings
@@ -55,28 +56,28 @@ class Facts:
 
 @dataclass(frozen=True)
 class Site:
-    """The built-in servers, with ``templates`` by path and ``pairs``, each of which may be ``blocked`` for a reason.
-
-    ``names`` are those of the site that are served by HTTPS.
-    """
+    """The built-in servers, with ``templates`` by path and ``pairs``, as far as the ``gate`` lets them run."""
 
     settings: Settings
     facts: Facts
     templates: Mapping[str, str] = field(repr=False)
-    pairs: tuple[Pair, ...]
-    blocked: Mapping[str, str]
-    names: tuple[str, ...] = ()
+    pairs: tuple[PairFiles, ...]
+    gate: Gate
 
     def files(self, generation: int, when: str, user: Surroundings | None = None) -> dict[str, str]:
         """Every file by its path in the generation; with ``user``, all but the root file.
 
-        What a blocked pair keeps from running is commented out, below the reason and ``when``.
+        What a pair that is not usable keeps from running is commented out, below the reason and ``when``.
         """
-        live = any(pair.identity not in self.blocked for pair in self.pairs) or (user is not None and user.live)
         values = _values(
-            self.settings, self.facts, self.templates, live=live, generation=generation, user=user or Surroundings()
+            self.settings,
+            self.facts,
+            self.templates,
+            live=self.gate.tls,
+            generation=generation,
+            user=user or Surroundings(),
         )
-        values |= {"pairs": _pair_lines(self.pairs), "server_names": " ".join(self.names)}
+        values |= {"pairs": _pair_lines(self.pairs), "server_names": " ".join(self.gate.coverage.site_names)}
         servers = (*_servers_before(self.settings, user), *(("site-tls",) if self.pairs else ()))
         site = "".join(fill(self.templates[f"templates/{name}.conf"], values) for name in servers)
         files = {
@@ -90,14 +91,14 @@ class Site:
         return files | _snippets(self.templates, values)
 
     def _gated(self, site: str, when: str) -> str:
-        """The TLS server goes as a whole where all of its pairs are blocked; where some are, only their lines go."""
+        """The TLS server goes as a whole without any usable pair; where it has one, only the others' lines go."""
         server = parse(site).directives[-1]
         lines = [each for each in server.block or () if each.name in _PAIR]
         spans = zip(lines[::2], lines[1::2], self.pairs, strict=True)
-        gone = [(first, last, pair.identity) for first, last, pair in spans if pair.identity in self.blocked]
+        gone = [(first, last, pair.identity) for first, last, pair in spans if pair.identity in self.gate.pending]
         if len(gone) == len(self.pairs):
             gone = [(server, server, pair) for _, _, pair in gone]
-        edits = [CommentOut(first.start, last.end, self.blocked[pair]) for first, last, pair in gone]
+        edits = [CommentOut(first.start, last.end, self.gate.pending[pair]) for first, last, pair in gone]
         return render(site, edits, when).text
 
 
@@ -149,7 +150,7 @@ def _servers_before(settings: Settings, user: Surroundings | None) -> tuple[str,
     return () if user and settings.http_port in user.ports else ("site-http",)
 
 
-def _pair_lines(pairs: tuple[Pair, ...]) -> str:
+def _pair_lines(pairs: tuple[PairFiles, ...]) -> str:
     lines = [
         f'{name} "{file}";'
         for pair in pairs

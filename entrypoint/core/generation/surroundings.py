@@ -11,7 +11,7 @@ from entrypoint.core.generation import inheritance
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The user's configuration, where the built-in servers are put into one; ``live``: a TLS server of it runs.
+    """The user's configuration, where the built-in servers are put into one.
 
     Directives are those that it sets itself, ports those of its HTTP servers, and ``taken`` the ones among them that
     have a ``default_server``. ``quic`` has the parameters of its QUIC listeners, each with its port. On ``foreign``
@@ -24,10 +24,9 @@ class Surroundings:
     taken: frozenset[int] = frozenset()
     quic: frozenset[tuple[int, str]] = frozenset()
     foreign: frozenset[int] = frozenset()
-    live: bool = False
 
 
-def around(configuration: Configuration, *, live: bool) -> Surroundings:
+def around(configuration: Configuration) -> Surroundings:
     """What the built-in servers have to know of a configuration."""
     servers = [server for server in configuration.servers if server.context == "http"]
     sockets = [listener for server in servers for listener in server.listeners]
@@ -39,7 +38,6 @@ def around(configuration: Configuration, *, live: bool) -> Surroundings:
         taken=frozenset(listener.port for listener in listeners if listener.default_server),
         quic=frozenset((socket.port, word) for socket in sockets if socket.udp for word in socket.parameters),
         foreign=frozenset(foreign_ports(configuration)),
-        live=live,
     )
 
 

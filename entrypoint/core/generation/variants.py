@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from entrypoint.core.conf.listen import EVERYWHERE
-from entrypoint.core.generation.gate import Gates
+from entrypoint.core.generation.gate import Refusals
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Outcome
 from entrypoint.core.x509.credential import Credential
@@ -25,7 +25,7 @@ def instead(plan: Plan, kept: Mapping[str, Credential | None], failed: Mapping[s
 
 def made_bare(plan: Plan) -> Plan:
     """Certfront's own server alone."""
-    return replace(plan, usable={}, source=None, gates=Gates(), bare=True)
+    return replace(plan, usable={}, source=None, refusals=Refusals(), bare=True)
 
 
 def on_single_addresses(plan: Plan) -> bool:

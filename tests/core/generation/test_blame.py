@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from entrypoint.core.generation.blame import narrowed, remarks
-from entrypoint.core.generation.gate import Gates, blocked_servers
+from entrypoint.core.generation.gate import Refusals
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.nginx_output import lines, refusal, warnings
 from entrypoint.edges import packaged
@@ -45,7 +45,7 @@ def _lines(places: Iterable[str]) -> list[str]:
 def _isolated(folder: Path, text: str) -> list[str]:
     """What is commented out once the real NGINX takes the rest: the lines, in order."""
     found = _taken(folder, text)
-    return _lines(found[0].commented_out()) if found else ["all"]
+    return _lines(found[0].gate.commented_out) if found else ["all"]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_warning_blames_nobody(tmp_path: Path, one: str, other: str, warned: l
     found = _taken(tmp_path, "events { }\nhttp {\n\n" + "\n".join(servers) + "\n}\n")
     assert found is not None
     plan, said = found
-    assert _lines(plan.commented_out()) == ["6"]
+    assert _lines(plan.gate.commented_out) == ["6"]
     assert said == warned
 
 
@@ -72,7 +72,7 @@ def test_a_server_that_has_the_default_servers_pair() -> None:
     """Without a pair of its own, it goes with the default server of its socket, for the same reason."""
     bare = "server { listen 443; server_name b; }"
     what = source(f"http {{ server {{ listen 443 ssl; {PAIR} }} {bare} server {{ listen 80; }} }}")
-    assert list(blocked_servers(what, {A: "no key"}, Gates()).values()) == ["no key", "no key"]
+    assert list(rig.gate(what, {A: "no key"}).servers.values()) == ["no key", "no key"]
     assert names(copied(what, blocked={A: "no key"}).texts["nginx.conf"]) == ["http", "server", "listen 80"]
 
 
@@ -137,13 +137,13 @@ def test_a_cipher_profile(tmp_path: Path, outside: str, inside: str, left_out: l
     own = "listen 8443;" if "stream" in outside else f"listen 8443 ssl; {_TLS}"
     found = _taken(tmp_path, f"events {{ }}\nhttp {{\n{outside}\nserver {{ {own} {inside} }}\n}}\n")
     assert found is not None
-    assert found[0].commented_out() == {}
+    assert found[0].gate.commented_out == {}
     assert _lines(where for where, why in found[0].warnings() if "Red Hat" in why) == left_out
-    assert Gates.from_json(found[0].gates.as_json()) == found[0].gates
+    assert Refusals.from_json(found[0].refusals.as_json()) == found[0].refusals
 
 
 @pytest.mark.parametrize("setting", ["ssl_ciphers nonsense;", "ssl_ciphers PROFIL=SYSTEM;"])
 def test_other_ciphers_are_not_left_out(tmp_path: Path, setting: str) -> None:
     """Any other value that OpenSSL does not know is no reason to serve with other ciphers than were asked for."""
     found = _taken(tmp_path, f"events {{ }}\nhttp {{\n{_GOOD}\nserver {{ listen 8443 ssl; {_TLS} {setting} }}\n}}\n")
-    assert found is None or list(found[0].commented_out()) == [f"{tmp_path}/nginx.conf:4"]
+    assert found is None or list(found[0].gate.commented_out) == [f"{tmp_path}/nginx.conf:4"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from entrypoint.core.generation import blame
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Outcome
 from entrypoint.core.x509.credential import Credential
@@ -30,7 +30,7 @@ def _plan(folder: Path, *servers: str, names: str, listen: str = "443 ssl", own:
     return Plan(chosen, rig.facts(), packaged.packaged(), {IDENTITY: usable}, {}, found)
 
 
-def _lines(where: dict[str, str]) -> list[int]:
+def _lines(where: Mapping[str, str]) -> list[int]:
     return [int(each.rpartition(":")[2]) for each in where]
 
 
@@ -51,12 +51,12 @@ def _lines(where: dict[str, str]) -> list[int]:
 def test_who_runs(servers: list[str], names: str, gated: list[int], warned: list[int], tmp_path: Path) -> None:
     """A server of which no name is covered is gated alone; where some are, it runs with a warning at its place."""
     plan = _plan(tmp_path, *servers, names=names)
-    out, warnings = plan.users_commented_out(), dict(plan.warnings())
+    out, warnings = plan.gate.users_part, dict(plan.warnings())
     assert (_lines(out), _lines(warnings)) == (gated, warned)
     assert all("server_name" in reason for reason in (*out.values(), *warnings.values()))
-    assert [pair.identity for pair in plan.running] == [IDENTITY]
+    assert [pair.identity for pair in plan.gate.running] == [IDENTITY]
     for line in gated:
-        assert servers[line - 2].split()[0] in plan.users_commented_out()[f"/etc/nginx/nginx.conf:{line}"]
+        assert servers[line - 2].split()[0] in plan.gate.users_part[f"/etc/nginx/nginx.conf:{line}"]
     text = plan.texts(1)["nginx.conf"]
     assert text.count("\n# server {") == len(gated)
     assert text.count('ssl_certificate "certs/') == len(servers) - len(gated)
@@ -67,22 +67,22 @@ def test_plain_http_of_such_a_server_goes_on(tmp_path: Path) -> None:
     plan = _plan(tmp_path, "b.io", "a.io", names="a.io", listen="80; listen 443 ssl")
     text = plan.texts(1)["nginx.conf"]
     assert text.count("listen 80;") == 2
-    assert [*plan.users_commented_out()] == ["/etc/nginx/nginx.conf:2"]
+    assert [*plan.gate.users_part] == ["/etc/nginx/nginx.conf:2"]
 
 
 def test_names_of_the_user_s_own_are_the_user_s_choice(tmp_path: Path) -> None:
     """Nothing is gated, nothing is said."""
     plan = _plan(tmp_path, "a.io", "b.io", names="a.io", own=True)
-    assert (plan.users_commented_out(), plan.warnings()) == ({}, ())
+    assert (plan.gate.users_part, plan.warnings()) == ({}, ())
 
 
 def test_a_pair_whose_servers_all_lack_names(tmp_path: Path) -> None:
     """After all of them were renamed, say: nobody presents it, and the outcome is `wrong-name`."""
     plan = _plan(tmp_path, "b.io", "c.io", names="a.io")
-    assert _lines(plan.users_commented_out()) == [2, 3]
-    assert plan.running == ()
-    assert blame.gated_pairs(plan)[IDENTITY].outcome is Outcome.WRONG_NAME
-    assert blame.gated_pairs(_plan(tmp_path, "b.io", "a.io", names="a.io")) == {}
+    assert _lines(plan.gate.users_part) == [2, 3]
+    assert plan.gate.running == ()
+    assert plan.gate.gated_pairs[IDENTITY].outcome is Outcome.WRONG_NAME
+    assert _plan(tmp_path, "b.io", "a.io", names="a.io").gate.gated_pairs == {}
 
 
 def _site(folder: Path, *usables: Credential, **variables: str) -> Plan:
@@ -109,7 +109,7 @@ def test_the_built_in_site_serves_the_names_that_are_covered(
     """The others are refused like any unknown name, and said; the proof asks for one that is covered."""
     plan = _site(tmp_path, _usable(names))
     assert f"server_name {served};" in plan.texts(1)["site.conf"]
-    assert [each.name for pair in plan.running for each in pair.doors] == [door]
+    assert [each.name for pair in plan.gate.running for each in pair.doors] == [door]
     missing = [name for name in ("www.a.io", "b.io", "*.c.io") if name not in served.split()]
     assert [where for where, _ in plan.warnings()] == ["SERVER_NAME"] * bool(missing)
     assert all(name in reason for _, reason in plan.warnings() for name in missing)

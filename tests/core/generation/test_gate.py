@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from entrypoint.core.conf.configuration import Source, read
 from entrypoint.core.conf.syntax import Directive, parse
-from entrypoint.core.generation.gate import Gates
-from entrypoint.core.generation.rewrite import Copier, Pair
+from entrypoint.core.generation.rewrite import Copier, PairFiles
 from tests.core.conf.configurations import APART, BARE_WORDS, DOUBLE_QUOTED, ROOT, SINGLE_QUOTED, load
+from tests.support import rig
 
 _PAIR = ("ssl_certificate", "ssl_certificate_key")
 _LISTENS = (("80",), ("443 ssl",), ("443 ssl", "80"), ("80", "[::]:443 ssl", "443 ssl"), ("8443 ssl proxy_protocol",))
@@ -60,9 +60,11 @@ def _copy(files: Mapping[str, str], blocked: Iterable[int]) -> tuple[Source, dic
     parsed, matches = load(files)
     source = Source(ROOT, {path: files[path.rpartition("/")[2]] for path in parsed}, {}, read(ROOT, parsed, matches))
     pairs = {
-        _identity(n): Pair(_identity(n), f"certs/{n}.pem", f"certs/{n}-key.pem") for n in range(4) if n not in blocked
+        _identity(n): PairFiles(_identity(n), f"certs/{n}.pem", f"certs/{n}-key.pem")
+        for n in range(4)
+        if n not in blocked
     }
-    copier = Copier(source, pairs, {_identity(number): "why" for number in blocked}, Gates())
+    copier = Copier(rig.gate(source, {_identity(number): "why" for number in blocked}), pairs)
     texts = copier.copy(http="", main="", keep_user=True).texts
     return source, {file: texts[copier.path(file)] for file in source.texts}
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrypoint.core.generation import manifest
-from entrypoint.core.generation.gate import Gates
+from entrypoint.core.generation.gate import Refusals
 
 PAIR = {"chain_file": "certs/a/chain-1.pem", "key_file": "certs/a/key-1.pem", "names": ["a.io"]}
 GOOD = {
@@ -78,14 +78,14 @@ def test_a_pair(member: str, value: object) -> None:
 )
 def test_gates(gates: object) -> None:
     """Of gates, what is none is left out."""
-    assert not Gates.from_json(_read({"gates": gates})["gates"])
+    assert not Refusals.from_json(_read({"gates": gates})["gates"])
 
 
 @given(JSON)
 def test_anything(value: object) -> None:
     """Whatever the members are, what is read has the types that its readers count on."""
     found = _read({**GOOD, **value}) if isinstance(value, dict) else _read({"pairs": value, "gates": value})
-    Gates.from_json(found.get("gates", {}))
+    Refusals.from_json(found.get("gates", {}))
     for entry in found["pairs"].values():
         assert not entry["chain_file"].startswith("/")
         assert all(isinstance(name, str) for name in entry["names"])

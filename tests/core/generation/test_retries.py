@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from entrypoint.core.generation.gate import Gates
+from entrypoint.core.generation.gate import Refusals
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.retries import Retries
 from entrypoint.core.generation.variants import instead
@@ -47,17 +47,17 @@ def test_a_pair_held_back_with_nothing_before(tmp_path: Path) -> None:
     retries, plan = Retries(INTERVAL), _plan(tmp_path)
     retries.live(plan, instead(plan, {"site-1": None}, {"site-1": "seen"}), {"site-1": "seen"}, 0)
     assert retries.possible(plan, 1).usable == {}
-    assert retries.possible(plan, 1).commented_out()["site-1"] == "not-served: seen"
+    assert retries.possible(plan, 1).gate.commented_out["site-1"] == "not-served: seen"
 
 
 def test_refused_parts(tmp_path: Path) -> None:
     """They are left out for two seconds; then they are tried again, but for ciphers, which NGINX will not learn."""
     retries, plan = Retries(INTERVAL), _plan(tmp_path)
-    gates = Gates(servers={("/etc/nginx/nginx.conf", 7): "no"}, settings={("/x", 1): "unknown"})
-    retries.live(plan, replace(plan, gates=gates), {}, 0)
-    assert retries.possible(plan, 1).gates == gates
+    refusals = Refusals(servers={("/etc/nginx/nginx.conf", 7): "no"}, settings={("/x", 1): "unknown"})
+    retries.live(plan, replace(plan, refusals=refusals), {}, 0)
+    assert retries.possible(plan, 1).refusals == refusals
     assert retries.pauses(1) == [1]
-    assert retries.possible(plan, 2).gates == Gates(settings=gates.settings)
+    assert retries.possible(plan, 2).refusals == Refusals(settings=refusals.settings)
     edited = replace(plan, source=source("http { server { listen 81; } }"))
     assert retries.possible(edited, 1) is edited
     retries.forget()
@@ -93,6 +93,11 @@ def test_the_fallback_refused(tmp_path: Path) -> None:
 def test_digest(tmp_path: Path) -> None:
     """It is the plan's, whatever was asked before."""
     retries, plan = Retries(INTERVAL), _plan(tmp_path)
-    others = plan, replace(plan, usable={}), replace(plan, source=None), replace(plan, gates=Gates(files={"/x": "no"}))
+    others = (
+        plan,
+        replace(plan, usable={}),
+        replace(plan, source=None),
+        replace(plan, refusals=Refusals(files={"/x": "no"})),
+    )
     for each in (*others, *others):
         assert retries.digest(each) == each.digest

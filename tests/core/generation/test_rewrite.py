@@ -10,13 +10,13 @@ from entrypoint.core.conf.configuration import Source, read
 from entrypoint.core.conf.includes import includes, syntax_faults
 from entrypoint.core.conf.paths import folder
 from entrypoint.core.conf.syntax import Parsed, SyntaxFault, attempt, parse, walk
-from entrypoint.core.generation.gate import Gates, blocked_servers, commented_out
-from entrypoint.core.generation.rewrite import Copier, Copy, Pair
+from entrypoint.core.generation.rewrite import Copier, Copy, PairFiles
+from tests.support import rig
 
 ROOT = "/etc/nginx/nginx.conf"
 PAIR = "ssl_certificate a.crt; ssl_certificate_key a.key;"
 A = "/etc/nginx/a.crt /etc/nginx/a.key"
-USABLE = Pair(A, "certs/a/chain-1.pem", "certs/a/key-1.pem", "/run/pw.txt")
+USABLE = PairFiles(A, "certs/a/chain-1.pem", "certs/a/key-1.pem", "/run/pw.txt")
 
 
 def source(root: str, files: Mapping[str, str] | None = None) -> Source:
@@ -29,9 +29,13 @@ def source(root: str, files: Mapping[str, str] | None = None) -> Source:
 
 
 def copied(
-    what: Source, *, pairs: Mapping[str, Pair] | None = None, blocked: Mapping[str, str] | None = None, **gates: object
+    what: Source,
+    *,
+    pairs: Mapping[str, PairFiles] | None = None,
+    blocked: Mapping[str, str] | None = None,
+    **refusals: object,
 ) -> Copy:
-    copier = Copier(what, pairs or {}, blocked or {}, Gates(**gates))  # type: ignore[arg-type]
+    copier = Copier(rig.gate(what, blocked, **refusals), pairs or {})
     return copier.copy(http="", main="", keep_user=True)
 
 
@@ -103,7 +107,7 @@ def test_a_broken_file() -> None:
     what = source("http { include more.conf; }", {"/etc/nginx/more.conf": "server {\n"})
     text = copied(what).texts["source/etc/nginx/more.conf"]
     assert all(line.startswith("#") for line in text.splitlines())
-    assert dict(commented_out(what, {}, Gates())).keys() == {"/etc/nginx/more.conf"}
+    assert rig.gate(what).users_part.keys() == {"/etc/nginx/more.conf"}
 
 
 def test_origins() -> None:
@@ -123,14 +127,14 @@ def test_what_nginx_refused() -> None:
     copy = copied(what, servers={place: "refused"}, files={"/etc/nginx/more.conf": "refused too"})
     assert names(copy.texts["nginx.conf"]) == ["http", "include source/etc/nginx/more.conf"]
     assert names(copy.texts["source/etc/nginx/more.conf"]) == []
-    assert blocked_servers(what, {}, Gates({place: "refused"})) == {place: "refused"}
+    assert rig.gate(what, servers={place: "refused"}).servers == {place: "refused"}
 
 
 def test_in_place_of_what_does_not_run() -> None:
     """What only a gated server said of a socket is said on: by a server that refuses all; the others stay untouched."""
     others = "server { listen 443; server_name b; ssl_certificate b.crt; ssl_certificate_key b.key; }"
     text = f"http {{ server {{ listen 80; listen 443 ssl default_server backlog=9; {PAIR} }} {others} }}"
-    usable = {"/etc/nginx/b.crt /etc/nginx/b.key": Pair("b", "b.crt", "b.key")}
+    usable = {"/etc/nginx/b.crt /etc/nginx/b.key": PairFiles("b", "b.crt", "b.key")}
     found = copied(source(text), pairs=usable, blocked={A: "no"}).texts
     assert names(found["nginx.conf"])[:5] == ["http", "server", "listen 80", "server", "listen 443"]
     assert "include stand-ins-http.conf" in names(found["nginx.conf"])
@@ -150,7 +154,7 @@ def test_without_the_default_servers_pair() -> None:
         "server { listen 443 ssl; server_name b; } server { listen 443 ssl; server_name c; ssl_reject_handshake on; }"
     )
     what = source(f"http {{ server {{ listen 443 ssl; {PAIR} }} {bare} }}")
-    gone = blocked_servers(what, {A: "no key"}, Gates())
+    gone = rig.gate(what, {A: "no key"}).servers
     assert set(gone.values()) == {"no key"}
     assert [server.names for server in what.configuration.servers if server.place in gone] == [(), ("b",)]
 
@@ -161,7 +165,7 @@ def test_a_pair_of_http_that_nobody_takes() -> None:
         "server { listen 443 ssl; }",
         "server { listen 444 ssl; ssl_certificate b.crt; ssl_certificate_key b.key; }",
     )
-    usable = {"/etc/nginx/b.crt /etc/nginx/b.key": Pair("b", "b.crt", "b.key")}
+    usable = {"/etc/nginx/b.crt /etc/nginx/b.key": PairFiles("b", "b.crt", "b.key")}
     text = copied(source(f"http {{ {PAIR} {tls} {own} }}"), pairs=usable, blocked={A: "no key"}).texts["nginx.conf"]
     assert names(text)[:4] == ["http", "ssl_certificate_key /etc/nginx/a.key", "server", "listen 444 ssl"]
     text = copied(source(f"http {{ {PAIR} {own} }}"), pairs=usable).texts["nginx.conf"]
@@ -173,7 +177,7 @@ def test_a_pair_of_http_that_nobody_takes() -> None:
 def test_a_password_for_a_pair_of_http() -> None:
     """It is named where the pair is, once, for all servers that NGINX loads the pair for."""
     two = PAIR + " ssl_certificate b.crt; ssl_certificate_key b.key;"
-    usable = {A: USABLE, "/etc/nginx/b.crt /etc/nginx/b.key": Pair("b", "b.crt", "b.key", "/run/pw.txt")}
+    usable = {A: USABLE, "/etc/nginx/b.crt /etc/nginx/b.key": PairFiles("b", "b.crt", "b.key", "/run/pw.txt")}
     tls = "server { listen 443 ssl; }"
     text = copied(source(f"http {{ {two} {tls} {tls} }}"), pairs=usable).texts["nginx.conf"]
     assert names(text)[:2] == ["http", "ssl_password_file /run/pw.txt"]
@@ -198,7 +202,7 @@ def test_a_stand_in_leads_back() -> None:
 def test_servers_of_mail_on_one_socket() -> None:
     """NGINX refuses them: there is no stand-in, and nothing breaks."""
     other = "server { listen 25 ssl; ssl_certificate b.crt; ssl_certificate_key b.key; }"
-    usable = {"/etc/nginx/b.crt /etc/nginx/b.key": Pair("b", "b.crt", "b.key")}
+    usable = {"/etc/nginx/b.crt /etc/nginx/b.key": PairFiles("b", "b.crt", "b.key")}
     text = f"mail {{ server {{ listen 25 ssl backlog=9; {PAIR} }} {other} }}"
     copy = copied(source(text), pairs=usable, blocked={A: "-"})
     assert names(copy.texts["nginx.conf"])[:3] == ["mail", "server", "listen 25 ssl"]

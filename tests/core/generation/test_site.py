@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from entrypoint.core.conf.configuration import read
-from entrypoint.core.conf.syntax import attempt
+from entrypoint.core.generation.gate import Gate
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.site import Site, shortcomings
 from entrypoint.core.generation.surroundings import around
 from entrypoint.core.generation.template import fill
 from entrypoint.core.x509.credential import Credential
 from entrypoint.edges import nginx, packaged
+from tests.core.generation.test_rewrite import source
 from tests.support import pki, rig
 
 CA = pki.root()
@@ -283,9 +283,10 @@ def test_http3(tmp_path: Path) -> None:
 )
 def test_http3_beside_the_users_own(listen: str, options: str, tmp_path: Path) -> None:
     """What a server of the user's says of the socket is not said once more: NGINX refuses that."""
-    user = around(read("/r", {"/r": attempt(f"http {{ server {{ {listen} }} }}")}, {}), live=True)
+    user = source(f"http {{ server {{ {listen} }} }}")
     chosen, facts = rig.settings(tmp_path, HTTP3="on"), rig.facts(http3=True, ipv6=False)
-    text = Site(chosen, facts, packaged.packaged(), (), {}).files(1, "", user)["site.conf"]
+    site = Site(chosen, facts, packaged.packaged(), (), Gate(chosen, user))
+    text = site.files(1, "", around(user.configuration))["site.conf"]
     assert f"    listen 18443 quic{options};\n" in text
 
 

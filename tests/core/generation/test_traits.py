@@ -16,11 +16,10 @@ from entrypoint.core.conf.configuration import Source
 from entrypoint.core.conf.paths import DATA_BLOCKS, full_name, path_word
 from entrypoint.core.conf.servers import Server
 from entrypoint.core.conf.syntax import Directive, Word, parse
-from entrypoint.core.generation.gate import Gates
 from entrypoint.core.generation.pairs import cared_for, of_servers
 from entrypoint.core.generation.pairs import identity as known_as
 from entrypoint.core.generation.plan import Plan
-from entrypoint.core.generation.rewrite import Copier, Pair
+from entrypoint.core.generation.rewrite import Copier, PairFiles
 from entrypoint.edges import packaged
 from entrypoint.edges.config_files import ConfigFiles
 from tests.core.conf.configurations import Said, ask_nginx
@@ -298,8 +297,8 @@ def test_nothing_gated(trait: Trait, write: Write, tmp_path: Path) -> None:
     """With all pairs usable, every file's copy has the tree of its source but for paths and pairs."""
     laid = Laid(trait, tmp_path, write)
     wanted = of_servers(laid.source.configuration, laid.settings)
-    pairs = {each.identity: Pair(each.identity, "certs/chain.pem", "certs/key.pem") for each in wanted}
-    copier = Copier(laid.source, pairs, {}, Gates())
+    pairs = {each.identity: PairFiles(each.identity, "certs/chain.pem", "certs/key.pem") for each in wanted}
+    copier = Copier(rig.gate(laid.source), pairs)
     texts = copier.copy(http="", main="", keep_user=True).texts
     for file in laid.source.configuration.files:
         expected = _tree(parse(laid.source.texts[file]).directives, laid.exchanged)
