@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "log": {"core"},
     "terminal": {"core"},
     "environment": {"core"},
-    "edges": {"core", "environment", "system"},
+    "edges": {"core", "system"},
     "check": {"core", "edges", "system"},  # the first half of the agent's cycle
     "staging": {"core", "edges"},
     "folders": {"core", "edges", "system"},
@@ -338,7 +338,7 @@ GOOD: list[tuple[str, str]] = [
     ),
     ("core.vet", "def vet(plan, now):\n    return plan.now or now"),
     ("environment", "import os\nfrom entrypoint.core.model import Problem"),
-    ("edges.keys", "from entrypoint.environment import Settings\nfrom entrypoint.core.model import Key"),
+    ("edges.keys", "from entrypoint.core.settings import Settings\nfrom entrypoint.system import files"),
     ("edges.nginx.probe", "from entrypoint.edges.nginx import test\nfrom .version import read"),
     ("agent", "from entrypoint.edges import keys, nginx\nfrom datetime import datetime\ndatetime.now()"),
     ("boot", "from entrypoint.environment import Settings\nfrom entrypoint.edges import supervisor"),
