@@ -9,25 +9,19 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from entrypoint import editions, folders, salvage
+from entrypoint import editions, folders, plans
 from entrypoint.core import status
-from entrypoint.core.conf.configuration import Source
-from entrypoint.core.generation import locked
-from entrypoint.core.generation.gate import Refusals
-from entrypoint.core.generation.pairs import PairSpec, wanted
+from entrypoint.core.generation import ladder, locked
+from entrypoint.core.generation.ladder import Rung, as_it_runs, rungs
 from entrypoint.core.generation.plan import Plan
-from entrypoint.core.generation.site import Facts, shortcomings, snippets
+from entrypoint.core.generation.site import Facts, shortcomings
 from entrypoint.core.model import Outcome, Problem, Refused
 from entrypoint.core.settings import Settings
-from entrypoint.core.times import rfc3339
-from entrypoint.edges import host, key_files, nginx, packaged
-from entrypoint.edges.config_files import ConfigFiles
+from entrypoint.edges import host, key_files, nginx
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.status_files import StatusFiles
 from entrypoint.staging import Stager
@@ -79,178 +73,133 @@ def _first_generation(settings: Settings, program: str) -> Path:
         log.warning("%s: %s", variable, reason)
     generations = Generations(settings.state_dir)
     generations.prepare()
-    generation, problem = _startable(settings, facts, program, generations)
-    _announce(settings, generation, problem)
+    start = _start(settings, facts, program, generations)
+    generation = start.generation()
+    _announce(settings, generation, start.problem)
     current = generations.current()
     return generations.config if current and current.number == generation.number else generation.config
 
 
-def _startable(
-    settings: Settings, facts: Facts, program: str, generations: Generations
-) -> tuple[Generation, Problem | None]:
-    """The best generation that NGINX accepts: as stored, rebuilt, with TLS commented out, or the last proved one.
-
-    With the reason where it is not of the configuration as it is.
-    """
-    last, unknown = generations.current(), None
+def _start(settings: Settings, facts: Facts, program: str, generations: Generations) -> Start:
+    last = generations.current()
     try:
-        user = user_source(settings, facts, generations)
+        user, refusal = plans.user_source(settings, facts, generations), None
     except Refused as error:
         log.error("%s", error)
-        if last:
-            with suppress(Refused, OSError):  # what opens its keys, in a run folder that may be fresh
-                key_files.provide_missing(stored_plan(settings, facts, generations, editions.last(generations, None)))
-            return _last_resort(generations, program, settings.run_dir, error), error.problem
-        user, unknown = None, error.problem
-    if not user and not settings.server_names:
+        user, refusal = editions.last(generations, None), error
+    if not user and not settings.server_names and not (refusal and last):
         log.warning("SERVER_NAME is not set: the site is served over HTTP, without TLS.")
-    plan = stored_plan(settings, facts, generations, user)
-    unchanged = as_it_runs(plan, last) if last else None
-    sound = last and unchanged and not generations.is_refused(last) and generations.is_whole(last)
-    if last and unchanged and sound and _still_accepted(unchanged, last, program):
-        return last, unknown
-    generation, problem = _best(plan, program, generations)
-    return generation, unknown or problem
+    return Start(plans.stored(settings, facts, generations, user), program, generations, refusal)
 
 
-def as_it_runs(plan: Plan, generation: Generation) -> Plan | None:
-    """The plan without what NGINX refused in a generation; None where that generation is of another plan."""
-    same = replace(plan, refusals=Refusals.from_json(generation.manifest.get("gates", {})))
-    return same if generation.manifest.get("digest") == same.digest else None
+class Start:
+    """A start's attempts at a generation, see `core.generation.ladder`; ``problem`` is for the status.
 
-
-def _still_accepted(plan: Plan, last: Generation, program: str) -> bool:
-    try:
-        key_files.provide_missing(plan)
-        nginx.test(program, last.config, plan.settings.run_dir)
-        if taken := _taken(plan):
-            raise Refused(Outcome.CONFIG_REJECTED, taken)
-    except nginx.Untested as error:
-        log.warning("running what ran last, untested: %s", error)
-    except (Refused, OSError) as error:
-        # What is wrong with a key is said in plain words when the plan is built again.
-        level = logging.DEBUG if locked.is_about_a_key(error) else logging.ERROR
-        log.log(level, "the configuration that ran last is refused now: %s", error)
-        return False
-    return True
-
-
-def _best(plan: Plan, program: str, generations: Generations) -> tuple[Generation, Problem | None]:
-    """A new generation of the whole plan; else what ran last, else the plan without TLS or without the user's files.
-
-    With what kept it from being of the whole plan, which is logged once.
+    ``refusal`` says why the user's configuration cannot be known; then the plan is of the one that ran last, if any.
     """
-    last = generations.current()
-    if generations.warnings and (last or generations.verified()):
-        with suppress(OSError):
-            key_files.provide_missing(plan)
-        log.error("%s", generations.warnings[0][1])
-        return _last_resort(generations, program, plan.settings.run_dir, OSError(generations.warnings[0][1])), None
-    try:
-        return _accepted(plan, program, generations, "settings" if last else "first start"), None
-    except (Refused, OSError) as error:
-        log.error("NGINX or the disk refused the configuration: %s", error)
-        first = error
-    if proved := _proved(generations, program, plan.settings.run_dir):
-        return proved, _problem(first)
-    for why, smaller in _smaller(plan, str(first), first_start=not last):
+
+    def __init__(self, plan: Plan, program: str, generations: Generations, refusal: Refused | None = None) -> None:
+        self._plan, self._program, self._generations = plan, program, generations
+        self._last = generations.current()
+        self._same = as_it_runs(plan, self._last.manifest) if self._last and not refusal else None
+        self._hindrance = refusal if refusal and self._last else self._unstorable()
+        self._first: Refused | OSError = self._hindrance or OSError()
+        self.problem = refusal.problem if refusal else None
+
+    def _unstorable(self) -> OSError | None:
+        """Why nothing new can be written, where something is stored that may still run."""
+        found = self._generations.warnings if self._last or self._generations.verified() else ()
+        return OSError(found[0][1]) if found else None
+
+    def generation(self) -> Generation:
+        """The first one that NGINX accepts. Raises `Refused` where there is none."""
+        same = self._same is not None and self._may_run(self._last)  # of the same plan is not yet undamaged
+        first, users = self._last is None, self._plan.source is not None
+        for rung in rungs(same=same, hindered=bool(self._hindrance), first=first, users=users):
+            if generation := self._attempted(rung):
+                return generation
+        raise ladder.unusable(self._first)
+
+    def _may_run(self, generation: Generation | None) -> bool:
+        known = self._generations
+        return generation is not None and not known.is_refused(generation) and known.is_whole(generation)
+
+    def _attempted(self, rung: Rung) -> Generation | None:
+        if rung is Rung.AS_IT_RAN:
+            return self._as_it_ran()
+        return self._proved() if rung is Rung.PROVED else self._new(rung)
+
+    def _as_it_ran(self) -> Generation | None:
+        """The current generation, if NGINX still accepts it."""
+        last, plan = self._last, self._same
+        if not last or not plan:
+            return None
         try:
-            return _accepted(smaller, program, generations, f"start {why}"), _problem(first)
+            key_files.provide_missing(plan)
+            nginx.test(self._program, last.config, plan.settings.run_dir)
+            if taken := _taken(plan):
+                raise Refused(Outcome.CONFIG_REJECTED, taken)
+        except nginx.Untested as error:
+            log.warning("running what ran last, untested: %s", error)
         except (Refused, OSError) as error:
-            log.error("not even %s: %s", why, "for the same reason" if str(error) == str(first) else error)
-    raise _unusable(first)
+            # What is wrong with a key is said in plain words when the plan is built again.
+            level = logging.DEBUG if locked.is_about_a_key(error) else logging.ERROR
+            log.log(level, "the configuration that ran last is refused now: %s", error)
+            return None
+        return last
 
+    def _new(self, rung: Rung) -> Generation | None:
+        """A new generation; the first refusal is the one that people are told, and the others only if they differ."""
+        why = f"start {rung}" if rung is not Rung.WHOLE else "settings" if self._last else "first start"
+        try:
+            return self._accepted(ladder.smaller(self._plan, rung, str(self._first)), why)
+        except (Refused, OSError) as error:
+            if rung is Rung.WHOLE:
+                log.error("NGINX or the disk refused the configuration: %s", error)
+                self._first, self.problem = error, self.problem or ladder.problem(error)
+            else:
+                log.error("not even %s: %s", rung, "for the same reason" if str(error) == str(self._first) else error)
+            return None
 
-def _smaller(plan: Plan, reason: str, *, first_start: bool) -> Iterator[tuple[str, Plan]]:
-    reasons = dict.fromkeys((pair.identity for pair in plan.wanted), reason)
-    yield "without TLS", replace(plan, usable={}, reasons=reasons)
-    if plan.source and first_start:
-        yield "without NGINX_CONF", replace(plan, source=None)
+    def _accepted(self, plan: Plan, why: str) -> Generation:
+        """Build the plan, without those of the user's servers and files that NGINX refuses."""
+        stager = Stager(self._program, self._generations, _PATIENCE, _LONGEST, taken=_taken)
+        _, generation = stager.accepted(plan, why, key_files.provide_missing)
+        try:
+            self._generations.publish(generation)
+        except OSError as error:
+            stager.refuse(generation, str(error))
+            raise
+        return generation
 
+    def _proved(self) -> Generation | None:
+        """The last good generation, made current, if NGINX still accepts it."""
+        if isinstance(self._hindrance, OSError):
+            log.error("%s", self._hindrance)
+        with suppress(Refused, OSError):  # what opens its keys, in a run folder that may be fresh
+            key_files.provide_missing(self._plan)
+        for generation in (self._generations.current(), self._generations.verified()):
+            if generation and self._may_run(generation) and self._runs(generation):
+                log.error("running the last good configuration, because the new one cannot be used")
+                with suppress(OSError):  # where the link cannot be made, NGINX runs without it
+                    self._generations.publish(generation)
+                return generation
+        return None
 
-def _problem(error: Refused | OSError) -> Problem:
-    return error.problem if isinstance(error, Refused) else Problem(Outcome.RELOAD_FAILED, str(error))
-
-
-def stored_plan(settings: Settings, facts: Facts, generations: Generations, user: Source | None = None) -> Plan:
-    """What can run without the network: the pairs that were served last, as far as they fit the settings."""
-    usable, reasons = {}, {}
-    pairs = wanted(settings, user)
-    for pair in pairs:
-        stored = generations.stored(pair.identity)
-        if stored and stored.fits(pair.names):
-            usable[pair.identity] = stored
-        reasons[pair.identity] = _why_pending(pair, settings)
-    usable |= salvage.usable(generations.untrusted, [each for each in pairs if each.identity not in usable], settings)
-    when = rfc3339(datetime.now(UTC))
-    return Plan(settings, facts, packaged.packaged(), usable, reasons, user, when=when)
-
-
-def user_source(settings: Settings, facts: Facts, generations: Generations | None = None) -> Source | None:
-    """The user's configuration, None where there is none. Raises `Refused` where nothing of it can be known.
-
-    With ``generations`` also where files of what ran last cannot be read any more.
-    """
-    ran = editions.ran(generations) if generations else None
-    return ConfigFiles(settings, snippets(settings, facts, packaged.packaged()), ran).read()
-
-
-def _why_pending(pair: PairSpec, settings: Settings) -> str:
-    if not os.path.exists(pair.key_file):  # noqa: PTH110 - Path.exists() raises where a folder above is closed
-        return f"the key file {pair.key_file} does not exist"
-    if pair.certificate_file and os.path.exists(pair.certificate_file):  # noqa: PTH110
-        return f"{pair.certificate_file} has not been looked at yet"
-    if not settings.certmgr_hosts:
-        return "CERTMGR_HOST is not set"
-    return f"waiting for the first certificate for {pair.lookup} from {settings.certmgr_hosts[0]}"
-
-
-def _accepted(plan: Plan, program: str, generations: Generations, why: str) -> Generation:
-    """Build the plan, without those of the user's servers and files that NGINX refuses."""
-    stager = Stager(program, generations, _PATIENCE, _LONGEST, taken=_taken)
-    _, generation = stager.accepted(plan, why, key_files.provide_missing)
-    try:
-        generations.publish(generation)
-    except OSError as error:
-        stager.refuse(generation, str(error))
-        raise
-    return generation
+    def _runs(self, generation: Generation) -> bool:
+        try:
+            nginx.test(self._program, generation.config, self._plan.settings.run_dir)
+        except nginx.Untested as untested:
+            log.warning("%s", untested)
+        except Refused:
+            return False
+        return True
 
 
 def _taken(plan: Plan) -> str:
     """NGINX does not start where another program has one of its sockets: the user's servers on that wait instead."""
     found = (nginx.taken(*each) for each in sorted(plan.gate.sockets) if each[0] != "unix")
     return next(filter(None, found), "")
-
-
-def _last_resort(generations: Generations, program: str, run_dir: Path, error: Refused | OSError) -> Generation:
-    """What was proved before still runs. Raises `Refused` where there is nothing."""
-    if proved := _proved(generations, program, run_dir):
-        return proved
-    raise _unusable(error)
-
-
-def _unusable(error: Refused | OSError) -> Refused:
-    if isinstance(error, Refused):
-        return error
-    return Refused(Outcome.CONFIG_REJECTED, f"CERTFRONT_STATE_DIR: {error}", "is the disk full or read-only?")
-
-
-def _proved(generations: Generations, program: str, run_dir: Path) -> Generation | None:
-    """The last good generation, made current, if there is one and NGINX still takes it."""
-    for generation in (generations.current(), generations.verified()):
-        if generation and not generations.is_refused(generation) and generations.is_whole(generation):
-            try:
-                nginx.test(program, generation.config, run_dir)
-            except nginx.Untested as untested:
-                log.warning("%s", untested)
-            except Refused:
-                continue
-            log.error("running the last good configuration, because the new one cannot be used")
-            with suppress(OSError):  # where the link cannot be made, NGINX runs without it
-                generations.publish(generation)
-            return generation
-    return None
 
 
 def _announce(settings: Settings, generation: Generation, problem: Problem | None) -> None:

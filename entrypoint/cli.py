@@ -9,7 +9,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from entrypoint import __version__
 from entrypoint.core import values
@@ -17,9 +16,6 @@ from entrypoint.core.model import KeyType, Refused
 from entrypoint.core.settings import Endpoint, Settings
 from entrypoint.core.shown import all_shown, shown
 from entrypoint.environment import SettingsError, from_environment
-
-if TYPE_CHECKING:
-    from entrypoint.core.generation.plan import Plan
 
 Command = Callable[[argparse.Namespace], int]
 Fail = Callable[[str, Sequence[str], int], int]
@@ -167,7 +163,9 @@ def _refresh(arguments: argparse.Namespace) -> int:
 
 
 def _render(arguments: argparse.Namespace) -> int:
-    plan, number = _plan(_settings())
+    from entrypoint import plans
+
+    plan, number = plans.running(_settings())
     for where, why in plan.warnings():
         print(f"certfront: warning: {where}: {why}", file=sys.stderr)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -178,27 +176,6 @@ def _render(arguments: argparse.Namespace) -> int:
     for path, text in plan.texts(number).items():
         print(f"# configuration file {path}:\n{text}")
     return 0
-
-
-def _plan(settings: Settings) -> tuple[Plan, int]:
-    """What runs, or would if certfront started now, with the number of its generation."""
-    from dataclasses import replace
-
-    from entrypoint.boot import as_it_runs, stored_plan, user_source
-    from entrypoint.edges import host, nginx
-    from entrypoint.edges.generations import Generations
-    from entrypoint.edges.status_files import StatusFiles
-
-    program = nginx.binary(settings.nginx_bin)
-    facts, _warnings = host.facts(nginx.build(program), settings.run_dir)
-    generations = Generations(settings.state_dir)
-    plan = stored_plan(settings, facts, generations, user_source(settings, facts, generations))
-    plan = plan.with_details(StatusFiles(settings.run_dir).read() or {})
-    current = generations.current()
-    running = current and as_it_runs(plan, current)
-    if current and running:
-        plan = replace(running, remarks=generations.remarks(current))
-    return plan, current.number if current else 1
 
 
 def _nginx(arguments: Sequence[str]) -> int:

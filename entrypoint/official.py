@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from entrypoint.boot import stored_plan, user_source
+from entrypoint import plans
 from entrypoint.core.generation import blame
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Outcome, Refused
@@ -26,9 +26,8 @@ from entrypoint.core.settings import Settings
 from entrypoint.core.shown import shown
 from entrypoint.core.x509 import credential
 from entrypoint.core.x509.credential import FILE, Credential
-from entrypoint.edges import control, host, key_files, nginx
+from entrypoint.edges import control, key_files, nginx
 from entrypoint.edges.generations import Generations
-from entrypoint.edges.status_files import StatusFiles
 from entrypoint.edges.supervisord import Supervisord
 from entrypoint.system import files
 
@@ -119,10 +118,7 @@ class _Test:
             return self._asked(plan, folder, given)
 
     def _plan(self) -> Plan:
-        facts, _warnings = host.facts(nginx.build(self.program), self.settings.run_dir)
-        source = user_source(self.settings, facts)
-        plan = stored_plan(self.settings, facts, Generations(self.settings.state_dir), source)
-        plan = plan.with_details(StatusFiles(self.settings.run_dir).read() or {})
+        plan = plans.of_now(self.settings, self.program, Generations(self.settings.state_dir), as_ran=False)
         return replace(plan, usable={**plan.usable, **_own_pairs(plan)})
 
     def _failed(self, messages: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from entrypoint import agent as agent_module
-from entrypoint import boot, rollout
+from entrypoint import plans, rollout
 from entrypoint.agent import Agent
 from entrypoint.check import look
 from entrypoint.core.model import KeyType, Outcome
@@ -226,7 +226,7 @@ def test_another_name(tmp_path: Path, certmgr: StandInCertMgr, mode: str) -> Non
     life = _life(tmp_path, certmgr, CERTMGR_TIMEOUT="0.5")
     variables = {"CERTMGR_HOST": ":".join(map(str, certmgr.address)), "CERTMGR_TIMEOUT": "0.5"}
     life.settings = rig.settings(tmp_path, **variables, SERVER_NAME="www.other.io")
-    wanted = boot.stored_plan(life.settings, rig.facts(), life.generations)
+    wanted = plans.stored(life.settings, rig.facts(), life.generations)
     assert wanted.usable == {}
     rig.stage(life.generations, wanted)
     certmgr.mode = mode

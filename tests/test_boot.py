@@ -63,12 +63,13 @@ def test_what_was_proved_goes_before_a_start_without_tls(tmp_path: Path) -> None
     generations = Generations(settings.state_dir)
     rig.run_folders(settings.run_dir)
     generations.prepare()
-    first, problem = boot._best(refused, rig.NEW, generations)
-    assert not first.manifest["pairs"]
+    first = boot.Start(refused, rig.NEW, generations)
+    assert not first.generation().manifest["pairs"]
     proved = rig.stage(generations, rig.plan(settings, rig.usable(issued[0])))
-    again, other = boot._best(refused, rig.NEW, generations)
+    other = boot.Start(refused, rig.NEW, generations)
+    again = other.generation()
     assert again.number == proved.number
     assert generations.current() == again
-    assert problem
-    assert other
-    assert problem.detail == other.detail
+    assert first.problem
+    assert other.problem
+    assert first.problem.detail == other.problem.detail

@@ -79,6 +79,17 @@ def built_in(settings: Settings) -> tuple[PairSpec, ...]:
     )
 
 
+def why_pending(pair: PairSpec, settings: Settings, *, key: bool, certificate: bool) -> str:
+    """Why nothing is stored for a pair; ``key`` and ``certificate``: whether its files are there."""
+    if not key:
+        return f"the key file {pair.key_file} does not exist"
+    if certificate:
+        return f"{pair.certificate_file} has not been looked at yet"
+    if not settings.certmgr_hosts:
+        return "CERTMGR_HOST is not set"
+    return f"waiting for the first certificate for {pair.lookup} from {settings.certmgr_hosts[0]}"
+
+
 def identity(pair: Pair) -> str:
     """What a pair of the user's is known by: its two files, whoever names them."""
     return f"{pair.certificate_file} {pair.key_file}"

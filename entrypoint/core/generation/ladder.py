@@ -1,0 +1,58 @@
+"""The ladder of a start: its attempts at a generation, one after the other, until NGINX accepts one."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from entrypoint.core.generation.gate import Refusals
+from entrypoint.core.generation.plan import Plan
+from entrypoint.core.model import Outcome, Problem, Refused
+
+
+class Rung(enum.StrEnum):
+    """One attempt; the value completes "not even ..."."""
+
+    AS_IT_RAN = "as it ran"  # the current generation, of the very plan of now
+    WHOLE = "as a whole"  # a new generation of the plan
+    PROVED = "what was proved"  # the last good generation, whatever it is of
+    WITHOUT_TLS = "without TLS"
+    WITHOUT_NGINX_CONF = "without NGINX_CONF"
+
+
+def rungs(*, same: bool, hindered: bool, first: bool, users: bool) -> tuple[Rung, ...]:
+    """What a start tries.
+
+    ``same``: the current generation is of the plan of now, and undamaged. ``hindered``: there is no such plan, or
+    nothing new can be written. ``first``: there is no current generation. ``users``: the user has a configuration.
+    """
+    smaller = (Rung.WITHOUT_TLS, *([Rung.WITHOUT_NGINX_CONF] if first and users else []))
+    new = (Rung.PROVED,) if hindered else (Rung.WHOLE, Rung.PROVED, *smaller)
+    return (Rung.AS_IT_RAN, *new) if same else new
+
+
+def smaller(plan: Plan, rung: Rung, reason: str) -> Plan:
+    """The plan without what a rung does without, for the reason given."""
+    if rung is Rung.WITHOUT_TLS:
+        return replace(plan, usable={}, reasons=dict.fromkeys((pair.identity for pair in plan.wanted), reason))
+    return replace(plan, source=None) if rung is Rung.WITHOUT_NGINX_CONF else plan
+
+
+def as_it_runs(plan: Plan, manifest: Mapping[str, Any]) -> Plan | None:
+    """The plan without what NGINX refused in a generation; None where that generation is of another plan."""
+    same = replace(plan, refusals=Refusals.from_json(manifest.get("gates", {})))
+    return same if manifest.get("digest") == same.digest else None
+
+
+def problem(error: Refused | OSError) -> Problem:
+    """A failed attempt, for the status."""
+    return error.problem if isinstance(error, Refused) else Problem(Outcome.RELOAD_FAILED, str(error))
+
+
+def unusable(error: Refused | OSError) -> Refused:
+    """The end of the ladder, for the user."""
+    if isinstance(error, Refused):
+        return error
+    return Refused(Outcome.CONFIG_REJECTED, f"CERTFRONT_STATE_DIR: {error}", "is the disk full or read-only?")

@@ -1,0 +1,68 @@
+"""Plans made of what is on disk, without the network: for a start, and for commands."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from entrypoint import editions, salvage
+from entrypoint.core.conf.configuration import Source
+from entrypoint.core.generation.ladder import as_it_runs
+from entrypoint.core.generation.pairs import PairSpec, wanted, why_pending
+from entrypoint.core.generation.plan import Plan
+from entrypoint.core.generation.site import Facts, snippets
+from entrypoint.core.settings import Settings
+from entrypoint.core.times import rfc3339
+from entrypoint.edges import host, nginx, packaged
+from entrypoint.edges.config_files import ConfigFiles
+from entrypoint.edges.generations import Generations
+from entrypoint.edges.status_files import StatusFiles
+
+
+def user_source(settings: Settings, facts: Facts, generations: Generations | None = None) -> Source | None:
+    """The user's configuration, None where there is none. Raises `Refused` where nothing of it can be known.
+
+    With ``generations`` also where files of what ran last cannot be read any more.
+    """
+    ran = editions.ran(generations) if generations else None
+    return ConfigFiles(settings, snippets(settings, facts, packaged.packaged()), ran).read()
+
+
+def stored(settings: Settings, facts: Facts, generations: Generations, user: Source | None = None) -> Plan:
+    """What can run: the pairs that were served last, as far as they fit the settings."""
+    pairs, usable = wanted(settings, user), {}
+    for pair in pairs:
+        found = generations.stored(pair.identity)
+        if found and found.fits(pair.names):
+            usable[pair.identity] = found
+    usable |= salvage.usable(generations.untrusted, [each for each in pairs if each.identity not in usable], settings)
+    reasons = {pair.identity: _why_pending(pair, settings) for pair in pairs}
+    when = rfc3339(datetime.now(UTC))
+    return Plan(settings, facts, packaged.packaged(), usable, reasons, user, when=when)
+
+
+def _why_pending(pair: PairSpec, settings: Settings) -> str:
+    # Path.exists() raises where a folder above is closed.
+    key, certificate = os.path.exists(pair.key_file), os.path.exists(pair.certificate_file)  # noqa: PTH110
+    return why_pending(pair, settings, key=key, certificate=certificate)
+
+
+def of_now(settings: Settings, program: str, generations: Generations, *, as_ran: bool = True) -> Plan:
+    """What certfront would run if it started now, with what the status says of pairs that are pending.
+
+    ``as_ran``: files that what runs was made of, and that cannot be read any more, are faults. Raises `Refused`.
+    """
+    facts, _warnings = host.facts(nginx.build(program), settings.run_dir)
+    plan = stored(settings, facts, generations, user_source(settings, facts, generations if as_ran else None))
+    return plan.with_details(StatusFiles(settings.run_dir).read() or {})
+
+
+def running(settings: Settings) -> tuple[Plan, int]:
+    """What runs, or would if certfront started now, with the number of its generation. Raises `Refused`."""
+    generations = Generations(settings.state_dir)
+    plan = of_now(settings, nginx.binary(settings.nginx_bin), generations)
+    current = generations.current()
+    if current and (same := as_it_runs(plan, current.manifest)):
+        plan = replace(same, remarks=generations.remarks(current))
+    return plan, current.number if current else 1
