@@ -1,7 +1,7 @@
-"""The configuration as NGINX puts it together from its files: what includes what, and what lies inside what.
+"""The tree of a configuration: which file includes which, and which block contains what.
 
-The files have been read by the caller: their texts, parsed, by absolute path, and for every pattern that an ``include``
-names (see `includes`) the paths that it matched, in the order of NGINX's glob: sorted by byte.
+The caller has read the files: their texts, parsed, by absolute path, and for every pattern in an ``include`` (see
+`includes`) the matching paths, in the order of NGINX's glob: sorted by byte.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A directive and the file that it is written in."""
+    """A directive and its file."""
 
     file: str
     directive: Directive
@@ -52,7 +52,7 @@ class Setting:
 
     @property
     def place(self) -> Place:
-        """Where it is written."""
+        """The directive's place: file and offset."""
         return self.file, self.directive.start
 
     @property
@@ -61,13 +61,13 @@ class Setting:
         return f"{self.file}:{self.directive.line}"
 
     def has_line(self, line: int) -> bool:
-        """Whether a line of its file belongs to it."""
+        """Whether a line of the file is within the directive."""
         return self.directive.line <= line <= self.directive.last_line
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something in a file that NGINX refuses. ``within``: the blocks and includes around it, the outermost first."""
+    """An error in a file that NGINX refuses. ``within``: the surrounding blocks and includes, the outermost first."""
 
     file: str
     line: int
@@ -80,14 +80,14 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """Why something that an ``include`` matches was not read; ``is_file`` says that it may hold a configuration."""
+    """Why a path that an ``include`` matches was not read; ``is_file``: whether it may hold a configuration."""
 
     reason: str
     is_file: bool
 
 
 def syntax_faults(files: Mapping[str, Parsed | SyntaxFault]) -> dict[str, Fault]:
-    """What is wrong with those of the files that could not be parsed, by path."""
+    """The syntax errors of the files that could not be parsed, by path."""
     return {
         path: Fault(path, fault.line, fault.message) for path, fault in files.items() if isinstance(fault, SyntaxFault)
     }
@@ -95,10 +95,9 @@ def syntax_faults(files: Mapping[str, Parsed | SyntaxFault]) -> dict[str, Fault]
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Every file that the root leads to, all faults, the paths in each file, and the blocks that it is included in.
+    """All files below the root, all faults, the paths in each file, and the blocks that include it.
 
-    ``left_out`` are paths that a pattern matches and that cannot be read, each with the reason: what else it matches
-    does not depend on them.
+    ``left_out`` are the unreadable matches of a pattern, each with the reason: the other matches do not depend on them.
     """
 
     files: tuple[str, ...]
@@ -109,22 +108,22 @@ class Survey:
 
 
 def includes(parsed: Parsed, prefix: str) -> tuple[str, ...]:
-    """The absolute patterns that a text includes: what its reader has to look for next.
+    """The absolute patterns of a text's ``include`` directives, for the reader to resolve.
 
-    ``prefix`` is the `folder` of the root file, whatever file the text is from.
+    ``prefix`` is the `folder` of the root file, whichever file the text is from.
     """
     settings = (Setting("", directive) for directive in walk(parsed.directives))
     return tuple(dict.fromkeys(full_name(setting.value, prefix) for setting in settings if _is_include(setting)))
 
 
 def is_glob(pattern: str) -> bool:
-    """Whether NGINX takes an include's argument for a pattern, which may match nothing, and not for one file's name."""
+    """Whether NGINX treats an include's argument as a pattern, which may match nothing, and not as a file name."""
     return _GLOB.search(pattern) is not None
 
 
 @dataclass(frozen=True)
 class Tree:
-    """A configuration's files. Only `survey` speaks of faults: all others pass over what cannot be read."""
+    """The files of a configuration. Only `survey` reports faults; the other methods skip unreadable files."""
 
     root: str
     files: Mapping[str, Parsed | SyntaxFault] = field(repr=False)
@@ -137,18 +136,18 @@ class Tree:
         return tuple(self._expand(self.root, self._directives(self.root), (self.root,)))
 
     def inside(self, setting: Setting) -> tuple[Setting, ...]:
-        """The settings right inside a block: an ``include`` and behind it, if it can be read, what it brings in."""
+        """The settings directly inside a block; those of included files follow their ``include``."""
         return tuple(self._expand(setting.file, setting.directive.block or (), (setting.file,)))
 
     def targets(self, setting: Setting) -> tuple[str, ...]:
-        """The files that a setting includes; a file that is named by itself, also where it does not exist."""
+        """The files that a setting includes; without a pattern also one that does not exist."""
         if not _is_include(setting):
             return ()
         pattern = full_name(setting.value, folder(self.root))
         return tuple(self.matches.get(pattern) or (() if is_glob(pattern) else (pattern,)))
 
     def survey(self) -> Survey:
-        """Look at everything that the root leads to."""
+        """The survey of everything below the root."""
         return _Surveyor(self).survey()
 
     def _expand(self, file: str, directives: tuple[Directive, ...], above: tuple[str, ...]) -> Iterator[Setting]:
@@ -189,9 +188,9 @@ class _Surveyor:
             self._parsed(file, parsed, within, data=data)
 
     def _missing(self, file: str, within: tuple[Setting, ...]) -> None:
-        """A fault of the include, or, where a pattern matched it, of this path alone.
+        """A fault of the include, or, for a match of a pattern, of this path alone.
 
-        A server may not run without rules that are in a file which cannot be read.
+        A server must not run without the rules in a file that cannot be read.
         """
         unread = self.tree.unread.get(file)
         if not unread:
@@ -228,11 +227,11 @@ class _Surveyor:
                 self._fault(_TOO_DEEP, (*within, setting))
 
     def _fault(self, message: str, within: tuple[Setting, ...]) -> None:
-        """A fault of the innermost thing around it, or of the root file as a whole."""
+        """A fault of the innermost surrounding block or include, or of the root file as a whole."""
         file, line = (within[-1].file, within[-1].directive.line) if within else (self.tree.root, 0)
         self.faults.append(Fault(file, line, message, within))
 
 
 def _is_include(setting: Setting) -> bool:
-    """NGINX takes exactly one argument; it refuses any other ``include`` itself."""
+    """Whether a directive is an ``include`` with exactly one argument: NGINX refuses all others itself."""
     return setting.name == "include" and len(setting.words) == 1 and not setting.is_block

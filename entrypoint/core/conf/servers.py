@@ -1,4 +1,4 @@
-"""The servers of the user's configuration: where each listens, whose names it bears, and which pairs it needs."""
+"""The ``server`` blocks of the user's configuration: their listeners, names and pairs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _NO_FILE = ("data:", "engine:", "store:")
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A ``ssl_certificate`` and the ``ssl_certificate_key`` that NGINX puts with it.
+    """An ``ssl_certificate`` and the ``ssl_certificate_key`` that NGINX combines with it.
 
-    ``certificate_file`` and ``key_file`` are absolute; empty where it is no file, or where a variable names it.
-    ``inherited`` says that the certificate is named outside of the server, for all that name none themselves.
+    ``certificate_file`` and ``key_file`` are absolute; empty for data that is no file, or a name with a variable.
+    ``inherited`` says that the certificate is set outside of the server, for all servers that set none.
     """
 
     certificate: Setting
@@ -31,7 +31,7 @@ class Pair:
 
     @property
     def for_nginx_only(self) -> bool:
-        """Whether only NGINX can know which files, if any, they are."""
+        """Whether only NGINX can resolve the file names."""
         return not (self.certificate_file and self.key_file)
 
 
@@ -40,9 +40,9 @@ class Server:
     """A ``server`` block.
 
     ``names`` are the arguments of ``server_name``, in lower case but for regular expressions, and ``hosts`` those of
-    them that a certificate can hold. ``pairs`` are those that NGINX loads for it, in NGINX's order; in ``http`` and
-    ``stream`` it does so for servers without TLS, too. ``starttls`` is of ``mail``. ``lookup`` and ``off`` are what
-    comments in it ask of certfront.
+    them that a certificate can hold. ``pairs`` are those that NGINX loads for the server, in NGINX's order; in ``http``
+    and ``stream`` it does so for servers without TLS, too. ``starttls`` is of ``mail``. ``lookup`` and ``off`` come
+    from comments to certfront in the block.
     """
 
     context: str
@@ -60,7 +60,7 @@ class Server:
 
     @property
     def place(self) -> Place:
-        """Where it is written. A file that is included twice gives two servers of one place."""
+        """The place of the block. A file that is included twice gives two servers with one place."""
         return self.block.place
 
     @property
@@ -69,28 +69,28 @@ class Server:
         return self.block.where
 
     def has_line(self, line: int) -> bool:
-        """Whether a line of its file belongs to it."""
+        """Whether a line of the file is within the block."""
         return self.block.directive.line <= line <= self.block.directive.last_line
 
     @property
     def tls(self) -> bool:
-        """Whether any visitor comes by TLS or STARTTLS."""
+        """Whether clients connect by TLS or STARTTLS."""
         return self.starttls or any(listener.tls for listener in self.listeners)
 
 
 def server_names(settings: Iterable[Setting]) -> tuple[str, ...]:
-    """What ``server_name`` settings say, in one list, as NGINX compares it."""
+    """The arguments of all ``server_name`` settings in one list, as NGINX compares them."""
     words = (word.value for setting in settings for word in setting.words)
     return tuple(value if value.startswith("~") else value.lower() for value in words)
 
 
 def hosts(names: Iterable[str]) -> tuple[str, ...]:
-    """The names that a certificate can hold, as DNS spells them: ``.acme.io`` is ``acme.io`` and ``*.acme.io``."""
+    """The names that a certificate can hold, in DNS form: ``.acme.io`` is ``acme.io`` and ``*.acme.io``."""
     return tuple(dict.fromkeys(host for name in names for host in _hosts(name)))
 
 
 def _hosts(name: str) -> Iterator[str]:
-    """The host names that a server's name stands for: none for ``~regex``, ``$variable``, ``acme.*`` and ``_``."""
+    """The host names of a server name: none for ``~regex``, ``$variable``, ``acme.*`` and ``_``."""
     forms = (name[1:], f"*{name}") if name.startswith(".") else (name,)
     for form in forms if not name.startswith("~") and name else ():
         try:
@@ -102,7 +102,7 @@ def _hosts(name: str) -> Iterator[str]:
 def pairs(
     certificates: Sequence[Setting], keys: Sequence[Setting], prefix: str, *, inherited: bool
 ) -> tuple[Pair, ...]:
-    """The pairs, put together in their order as NGINX does; a key, or a certificate, too many is left out.
+    """The pairs, combined in their order as NGINX does; a surplus key or certificate is left out.
 
     ``prefix`` is the `folder` of the root file.
     """
@@ -118,7 +118,7 @@ def _file(setting: Setting, prefix: str) -> str:
 
 
 def together(servers: Iterable[Server]) -> tuple[Server, ...]:
-    """The servers, each knowing what the others ask for on the sockets that they share."""
+    """The servers, with the parameters of the sockets that they share."""
     servers = tuple(servers)
     shared = _asked_for(servers)
     return tuple(
@@ -141,7 +141,7 @@ def _asked_for(servers: Iterable[Server]) -> Mapping[tuple[str, Socket], frozens
 
 
 def defaults(servers: Iterable[Server]) -> Mapping[tuple[str, Socket], Server]:
-    """By context and socket, the server for connections that no name fits: the one that says so, or the first."""
+    """The default server of each context and socket: the declared one, or the first."""
     found: dict[tuple[str, Socket], Server] = {}
     said: set[tuple[str, Socket]] = set()
     for server in servers:

@@ -1,4 +1,4 @@
-"""NGINX's refusal of a configuration, brought down to the user's server or file that it is about."""
+"""From NGINX's refusal of a configuration to the user's server, block or file that caused it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BIND = re.compile(r"\bbind\(\) to (?:unix:(?P<path>.+)|(?:\[?(?P<address>[^\s\]
 
 
 class Rejected(Refused):
-    """NGINX refused the configuration of the staged generation at that path."""
+    """NGINX refused a staged generation; ``generation`` is its path."""
 
     def __init__(self, problem: Problem, generation: Path) -> None:
         super().__init__(problem.outcome, problem.detail, problem.hint)
@@ -33,20 +33,20 @@ class Rejected(Refused):
 
 
 def places(plan: Plan, error: Rejected) -> tuple[tuple[str, int], ...]:
-    """The user's files and lines that a refusal is about."""
+    """The user's files and lines that a refusal concerns."""
     found = _places(plan, plan.source, error.generation, error.problem.detail) if plan.source else ()
     return tuple(dict.fromkeys(found))
 
 
 def endless(seconds: float) -> Refused:
-    """A refusal of a plan that cannot be narrowed in a reasonable time."""
+    """The refusal of a plan that cannot be narrowed in reasonable time."""
     return Refused(
         Outcome.CONFIG_REJECTED, f"NGINX refuses one server or file after the other, for {seconds:.0f} s by now"
     )
 
 
 def complaints(plan: Plan, narrower: Plan) -> Iterator[str]:
-    """What to say of the parts that a narrower plan is without: each reason once."""
+    """A log line for each reason why a narrower plan lacks parts."""
     before, now = plan.refusals, narrower.refusals
     yield from dict.fromkeys(why for _, why in now.settings.items() - before.settings.items())
     refused = [why for place, why in now.servers.items() if place not in before.servers]
@@ -57,7 +57,7 @@ def complaints(plan: Plan, narrower: Plan) -> Iterator[str]:
 
 
 def narrowed(plan: Plan, generation: Path, message: str) -> Plan | None:
-    """The plan without what the message complains about; None where that is not a part of the user's, or all of it."""
+    """The plan without the parts that a message concerns; None where they are not the user's, or gated already."""
     source = plan.source
     if not source:
         return None
@@ -78,7 +78,7 @@ def narrowed(plan: Plan, generation: Path, message: str) -> Plan | None:
 
 
 def translated(plan: Plan, generation: Path, message: str) -> str:
-    """The message with the user's own files and lines instead of the copies'."""
+    """A message of NGINX's with the user's files and lines in place of the copies'."""
 
     def own(match: re.Match[str]) -> str:
         place = plan.origin(match["path"], int(match["line"]))
@@ -92,7 +92,7 @@ def translated(plan: Plan, generation: Path, message: str) -> str:
 
 
 def remarks(plan: Plan, generation: Path, messages: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """NGINX's warnings, each with the place of the user's that it is about, the root file where it names none."""
+    """NGINX's warnings with their places in the user's files; the root file where NGINX names none."""
     if not plan.source:
         return ()
     found: dict[tuple[str, str], None] = {}
@@ -106,7 +106,7 @@ def remarks(plan: Plan, generation: Path, messages: Iterable[str]) -> tuple[tupl
 
 
 def told(plan: Plan, error: Rejected) -> Refused:
-    """A refusal in the user's own terms."""
+    """A refusal with the user's files and lines in its message."""
     problem = error.problem
     return Refused(problem.outcome, translated(plan, error.generation, problem.detail), problem.hint)
 
@@ -116,13 +116,13 @@ def _copies(generation: Path) -> re.Pattern[str]:
 
 
 def _pair_files(plan: Plan, generation: Path) -> re.Pattern[str]:
-    """Chains and keys as NGINX names them: those in the generation, and the keys in the run folder."""
+    """The paths of chains and keys in NGINX's messages: in the generation, and of keys in the run folder."""
     run = re.escape(str(plan.settings.run_dir))
     return re.compile(rf'{re.escape(str(generation))}/(?P<chain>certs/[^":;]+)|(?P<key>{run}/keys/[^":;]+)')
 
 
 def _presenting(plan: Plan, source: Source, generation: Path, message: str) -> Iterator[Server]:
-    """The servers that present a pair, a file of which a message is about."""
+    """The servers whose chain or key a message names."""
     for match in _pair_files(plan, generation).finditer(message):
         if about := plan.pair_of(match["chain"] or match["key"]):
             for server in source.configuration.servers:
@@ -131,7 +131,7 @@ def _presenting(plan: Plan, source: Source, generation: Path, message: str) -> I
 
 
 def _namesakes(source: Source, message: str) -> list[Server]:
-    """The servers that bear the same name on the same port, of which NGINX ignores all but the first."""
+    """The servers with the same name on the same port, of which NGINX ignores all but the first."""
     match = _CONFLICT.match(message)
     if not match:
         return []
@@ -141,7 +141,7 @@ def _namesakes(source: Source, message: str) -> list[Server]:
 
 
 def _places(plan: Plan, source: Source, generation: Path, message: str) -> Iterator[tuple[str, int]]:
-    """The user's files and lines that a message is about: named in it, or holding a path or a port that is."""
+    """The user's files and lines that a message concerns: by a place in it, or by a path or port in it."""
     named = [place for match in _copies(generation).finditer(message) for place in _named(plan, match)]
     named = named or [_line(server) for server in _presenting(plan, source, generation, message)]
     yield from named
@@ -157,7 +157,7 @@ def _places(plan: Plan, source: Source, generation: Path, message: str) -> Itera
 
 
 def _named(plan: Plan, match: re.Match[str]) -> Iterator[tuple[str, int]]:
-    """What a line of the copies stands for: the user's, and, where a stand-in is refused, the servers it is for."""
+    """The user's places behind a line of the copies; for a stand-in also the servers that share its socket."""
     path, line = match["path"], int(match["line"])
     if place := plan.origin(path, line):
         yield place
@@ -170,7 +170,7 @@ def _line(server: Server) -> tuple[str, int]:
 
 
 def _files(directive: Directive, prefix: str) -> Iterator[str]:
-    """How NGINX's messages name the files of a directive; those that go by its own prefix end in the word."""
+    """The spellings of a directive's files in NGINX's messages; paths below NGINX's own prefix end with the word."""
     path = path_word(directive)
     for word in directive.args if directive.name != "include" else ():
         if word is path:
@@ -180,7 +180,7 @@ def _files(directive: Directive, prefix: str) -> Iterator[str]:
 
 
 def _listening(servers: Iterable[Server], address: str, port: int) -> Iterator[tuple[str, int]]:
-    """The servers on an address that NGINX cannot have, or, where they name it otherwise, on its port."""
+    """The servers on an address that NGINX cannot bind, or, where they spell it differently, on its port."""
     found = [(server, each.address) for server in servers for each in server.listeners if each.port == port]
     exactly = [each for each in found if each[1] == address]
     for server, _ in exactly or (found if port else ()):

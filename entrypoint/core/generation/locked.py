@@ -1,4 +1,4 @@
-"""A plan without the pairs whose keys no password opens any more."""
+"""Plans without the pairs whose keys no password opens any more."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _NO_KEY = "cannot load certificate key"  # NGINX's words for a key that no passw
 
 
 def is_about_a_key(refusal: Exception) -> bool:
-    """Whether NGINX could not load a key."""
+    """Whether a refusal is about a key that NGINX could not load."""
     return _NO_KEY in str(refusal)
 
 
 def without_locked(
     plan: Plan, passwords: Sequence[bytes], key_now: Callable[[PairSpec], Key | Problem]
 ) -> tuple[Plan, Mapping[PairSpec, Problem]]:
-    """The plan without the pairs whose keys nothing opens, and what keeps each of them closed.
+    """The plan without the pairs whose keys no password opens, and the problem of each.
 
-    A pair whose key the user has encrypted anew goes on with the key as it is now.
+    A pair whose key the user has encrypted anew stays, with the key as it is now.
     """
     problems: dict[PairSpec, Problem] = {}
     usable, reasons = dict(plan.usable), dict(plan.reasons)
@@ -43,7 +43,7 @@ def without_locked(
 
 
 def of_the_old_key(pair: PairSpec) -> Problem:
-    """The key has been exchanged, its certificate is not there yet, and the old pair's password is gone."""
+    """The problem of a stored pair whose key was replaced and whose password is gone."""
     detail = (
         f"the certificate that is stored belongs to the key that {pair.key_file} held before, and the password of that "
         f"old key is not in {pair.password_file} any more"

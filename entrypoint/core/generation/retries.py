@@ -1,4 +1,4 @@
-"""What was refused of the plans of one agent, or held back, and when it is tried again."""
+"""The memory of refused plans and held-back pairs, and the time of the next try."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class _HeldBack(NamedTuple):
 
 
 class Retries:
-    """The memory of refusals. ``interval`` is the time between checks, ``now`` of a clock that nobody sets: seconds.
+    """The memory of refusals. ``interval`` is the time between checks, ``now`` of a monotonic clock, in seconds.
 
-    ``held_back`` says of the pairs that NGINX did not present why, by their identity: what ran before goes on instead.
+    ``held_back`` has the reasons of the pairs that NGINX did not present, by identity: the credentials before stay
+    live.
     """
 
     def __init__(self, interval: float) -> None:
@@ -38,19 +39,19 @@ class Retries:
         self._digests: dict[bool, tuple[object, object, object, str]] = {}
 
     def forget(self) -> None:
-        """Let the next try come at once: something changed, or somebody asks for it."""
+        """Permit the next try at once, after a change or a request."""
         for retry in (self._wholes, self._editions, self._fallbacks, self._parts):
             retry.forget()
         self._pairs = {}
 
     def pauses(self, now: float) -> list[float]:
-        """In how many seconds NGINX is to be asked again for what it refused a part of, or did not present."""
+        """The seconds until NGINX is asked again about refused parts and held-back pairs."""
         moments = [retry.until for retry in self._pairs.values()]
         moments += [self._parts.until] if self._parts.value else []
         return [rest for moment in moments if (rest := moment - now) > 0]
 
     def possible(self, plan: Plan, now: float) -> Plan:
-        """The plan without what is known to be refused, and with what ran before in place of the pairs held back.
+        """The plan without known refusals, and with the previous credentials of held-back pairs.
 
         Ciphers that NGINX refused once stay left out: it will not learn them.
         """
@@ -73,7 +74,7 @@ class Retries:
         return instead(plan, {identity: one.instead for identity, one in held.items()}, details)
 
     def live(self, plan: Plan, applied: Plan, failed: Mapping[str, str], now: float) -> None:
-        """As much of the ``plan`` is live as ``applied`` has: pairs ``failed``, and NGINX may have refused parts."""
+        """Remember that ``applied``, a part of the ``plan``, is live: pairs ``failed``, or NGINX refused parts."""
         for identity, detail in failed.items():
             one = _HeldBack(applied.usable.get(identity), Problem(Outcome.NOT_SERVED, detail))
             retry = self._pairs.setdefault(identity, Retry(schedule.retry_refused))
@@ -83,26 +84,26 @@ class Retries:
             self._parts.add(replace(applied, refusals=Refusals()).digest, applied.refusals, now, self._interval)
 
     def refusal(self, plan: Plan, last: Plan | None, now: float) -> Problem | None:
-        """Why the plan is not tried now. ``last`` is what ran before the user's change: the change may be refused."""
+        """Why the plan is not tried now. ``last`` is the plan with the user's configuration before the change."""
         return self._wholes.still(self.digest(plan), now) or self._editions.still(_edition(plan, last), now)
 
     def refused(self, plan: Plan, last: Plan | None, problem: Problem, now: float) -> None:
-        """The plan was refused as a whole, or not presented."""
+        """Remember that the plan was refused as a whole, or not presented."""
         self._wholes.add(self.digest(plan), problem, now, self._interval)
         edition = _edition(plan, last)
         if edition and problem.outcome is Outcome.RELOAD_FAILED:
             self._editions.add(edition, problem, now, self._interval)
 
     def fallback_refusal(self, last: Plan, now: float) -> Problem | None:
-        """Why what ran last, with the pairs as they are now, is not tried now."""
+        """Why the last configuration with the current credentials is not tried now."""
         return self._fallbacks.still(last.digest, now)
 
     def fallback_refused(self, last: Plan, problem: Problem, now: float) -> None:
-        """What ran last was refused with the pairs as they are now."""
+        """Remember that the last configuration was refused with the current credentials."""
         self._fallbacks.add(last.digest, problem, now, self._interval)
 
     def digest(self, plan: Plan) -> str:
-        """The plan's digest; rendering it again for the pairs of the last cycle would be most of an idle check."""
+        """The plan's digest, cached: to render the plan of the last cycle again would be most of an idle check."""
         usable, source, refusals, digest = self._digests.get(bool(plan.refusals), (None, None, None, ""))
         if plan.source is not source or plan.usable != usable or plan.refusals != refusals:
             digest = plan.digest
@@ -111,7 +112,7 @@ class Retries:
 
 
 def _edition(plan: Plan, last: Plan | None) -> str:
-    """What the user's files are known by where another edition of them ran last, otherwise empty."""
+    """A hash of the user's files, where other ones ran last; otherwise empty."""
     if not plan.source or not last:
         return ""
     return hashlib.sha256(repr(sorted(plan.source.texts.items())).encode()).hexdigest()

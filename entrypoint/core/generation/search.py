@@ -1,4 +1,4 @@
-"""Who is to blame where NGINX names nobody, or so many that asking about each takes too long."""
+"""The search for the cause of a refusal where NGINX names none, or too many to be tried one by one."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _MOST_FILES = 50
 
 
 def searched(plan: Plan, error: Rejected, tried: Try, in_time: Callable[[], bool]) -> Plan | None:
-    """The plan without the fewest servers, or the one file, that NGINX's complaint, which names no place, is about.
+    """The plan without the fewest servers, or the one file, that a refusal without a place is about.
 
-    None where neither helps, or it is not found in time.
+    None where neither helps, or the time is up.
     """
     if not plan.source:
         return None
@@ -59,7 +59,7 @@ def _has_server(servers: Iterable[Server], file: str) -> bool:
 
 
 def with_kindred(narrower: Plan, plan: Plan, error: Rejected) -> Plan:
-    """The narrower plan, also without the servers that say word for word what NGINX has just refused of another."""
+    """The narrower plan, also without the servers that repeat the refused directives word for word."""
     source, message = plan.source, _said(plan, error)
     fresh = narrower.refusals.servers.keys() - plan.refusals.servers.keys()
     if not source or not fresh or _OF_TWO.search(message):
@@ -84,7 +84,7 @@ def _all(source: Source) -> Iterator[tuple[str, Directive]]:
 
 
 def _at(source: Source, file: str, line: int) -> Iterator[Directive]:
-    """The directives without a block that end in a line, as NGINX counts."""
+    """The directives without a block that end in a line, counted as NGINX does."""
     for where, directive in _all(source):
         if where == file and directive.last_line == line and directive.block is None:
             yield directive

@@ -1,4 +1,4 @@
-"""Plans that are made from another plan where that cannot be made live as it is."""
+"""Plans derived from a plan that cannot be made live as it is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from entrypoint.core.x509.credential import Credential
 
 
 def instead(plan: Plan, kept: Mapping[str, Credential | None], failed: Mapping[str, str]) -> Plan:
-    """The plan with other pairs, or with none, in place of those that ``failed``, for the reasons given."""
+    """The plan with other credentials, or none, for the pairs that ``failed``, each with its reason."""
     usable = {**plan.usable, **kept}
     reasons = {identity: f"{Outcome.NOT_SERVED}: {detail}" for identity, detail in failed.items()}
     return replace(
@@ -24,12 +24,12 @@ def instead(plan: Plan, kept: Mapping[str, Credential | None], failed: Mapping[s
 
 
 def made_bare(plan: Plan) -> Plan:
-    """Certfront's own server alone."""
+    """The plan with certfront's own server only."""
     return replace(plan, usable={}, source=None, refusals=Refusals(), bare=True)
 
 
 def on_single_addresses(plan: Plan) -> bool:
-    """Whether it listens on one address where the built-in site listens on all: both cannot be open at once."""
+    """Whether it listens on one address of a port on all of whose addresses the built-in site listens."""
     ports = (plan.settings.http_port, plan.settings.https_port)
     servers = plan.source.configuration.servers if plan.source else ()
     sockets = (socket for server in servers for socket in server.listeners if not socket.udp)
@@ -37,12 +37,12 @@ def on_single_addresses(plan: Plan) -> bool:
 
 
 def changes(plan: Plan, running: Mapping[str, Credential | None]) -> tuple[str, ...]:
-    """The pairs of the plan that are not the ``running`` ones, by identity, where several have changed."""
+    """The identities of the pairs that differ from the ``running`` ones, if there are several."""
     changed = [identity for identity, usable in running.items() if plan.usable.get(identity) != usable]
     return tuple(identity for identity in changed if identity in plan.usable) if len(changed) > 1 else ()
 
 
 def one_change(plan: Plan, identity: str, running: Mapping[str, Credential | None]) -> Plan:
-    """The plan with one pair of its own, and the others as they are ``running``."""
+    """The plan with one pair of its own, and the ``running`` credentials for the others."""
     usable = {**running, identity: plan.usable[identity]}
     return replace(plan, usable={identity: each for identity, each in usable.items() if each})

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def opener(key_pem: bytes, passwords: Iterable[bytes]) -> bytes | None:
-    """The first of the passwords that opens an encrypted key."""
+    """The first password that opens an encrypted key."""
     opened = _opened(key_pem, passwords)
     return opened[1] if opened else None
 
 
 def in_clear(key_pem: bytes, passwords: Iterable[bytes]) -> bytes | None:
-    """An encrypted key without its encryption, None where none of the passwords opens it."""
+    """An encrypted key in clear, None where no password opens it."""
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     opened = _opened(key_pem, passwords)

@@ -1,6 +1,6 @@
-"""Whether a password is the right one of a traditional encrypted key that cannot be read: then the rest is damaged.
+"""Whether a password is right for a traditional encrypted key that cannot be read: then the rest is damaged.
 
-Its length says nothing where a whole number of blocks is missing, but its first or its last one still tells.
+Where a whole number of blocks is missing, the length shows nothing, but the first or the last block still does.
 """
 
 from __future__ import annotations
