@@ -21,7 +21,6 @@ from entrypoint.alive import Alive
 from entrypoint.attempts import Attempts
 from entrypoint.check import AT_ONCE, Found, ManagedPair, look_at_all, running
 from entrypoint.core import schedule, status
-from entrypoint.core.generation.gate import Refusals
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.site import Facts, snippets
 from entrypoint.core.model import Outcome, Problem, Refused
@@ -236,7 +235,7 @@ class Agent:
 
     async def _proved(self, current: Generation) -> bool:
         usable = {slot.identity: kept for slot in self.slots if (kept := running(slot))}
-        refusals = Refusals.from_json(current.manifest.get("gates", {}))
+        refusals = current.manifest.refusals
         ran = editions.last(self.generations, self.pairs.source) or self.pairs.source
         plan = Plan(self.settings, self.facts, self.templates, usable, {}, ran, refusals)
         try:

@@ -70,7 +70,7 @@ class Attempts:
 
     async def _parts(self, plan: Plan, current: Generation | None, looks: Mapping[str, Found], cause: str) -> None:
         """Without the user's files where none of them runs anyway; each of several changes alone."""
-        if plan.source and not (current and current.manifest.get("source")):
+        if plan.source and not (current and current.manifest.source):
             await self._part(replace(plan, source=None), looks, cause)
             return
         for identity in variants.changes(plan, self._running()):
@@ -88,13 +88,13 @@ class Attempts:
 
     def _is_live(self, current: Generation, digest: str) -> bool:
         """Whether what is current is that plan; the way back from one that was refused may have failed."""
-        return current.manifest.get("digest") == digest and not self.generations.is_refused(current)
+        return current.manifest.digest == digest and not self.generations.is_refused(current)
 
     def _last(self, plan: Plan) -> Plan | None:
         """The plan with as much of the user's configuration as ran last; None where that is the same, or not known."""
         current = self.generations.current()
         source = editions.last(self.generations, plan.source)
-        refusals = Refusals.from_json(current.manifest.get("gates", {}) if current else {})
+        refusals = current.manifest.refusals if current else Refusals()
         if not source or (source is plan.source and refusals == plan.refusals):
             return None
         usable = {}

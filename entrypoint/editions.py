@@ -13,7 +13,7 @@ from entrypoint.edges.generations import Generations
 def last(generations: Generations, now: Source | None) -> Source | None:
     """What the current generation was made of, ``now`` if that is the same; None where nothing is known of it."""
     current = generations.current()
-    if not current or not current.manifest.get("source"):
+    if not current or not current.manifest.source:
         return None
     try:
         kept = json.loads(generations.read(current, SOURCE))
@@ -25,7 +25,7 @@ def last(generations: Generations, now: Source | None) -> Source | None:
 def ran(generations: Generations) -> Ran | None:
     """The files that the current generation was made of; None where nothing is known of them."""
     current = generations.current()
-    if not current or not current.manifest.get("source"):
+    if not current or not current.manifest.source:
         return None
     try:
         kept = json.loads(generations.read(current, SOURCE))

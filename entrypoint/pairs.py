@@ -64,7 +64,7 @@ class Pairs:
     def not_running(self, failure: Problem | None) -> str:
         """Why nothing of the user's configuration runs, where that is so; ``failure`` is what came of the last try."""
         current = self.generations.current()
-        if (current and current.manifest.get("source")) or not (self.source or self.problem):
+        if (current and current.manifest.source) or not (self.source or self.problem):
             return ""
         reason = failure.detail if failure else "it has not been taken up yet"
         return f"NGINX_CONF: nothing of {self.settings.nginx_conf} runs: {reason}"
@@ -154,9 +154,9 @@ class Pairs:
     def _restored(self, slot: ManagedPair) -> ManagedPair:
         restore(slot, self.generations.stored(slot.identity))
         current = self.generations.current()
-        entry = current.manifest["pairs"].get(slot.identity) if current else None
+        entry = current.manifest.pairs.get(slot.identity) if current else None
         slot.live = bool(slot.credential and entry)
-        slot.served = bool(slot.live and entry and entry.get("presented", True))
+        slot.served = bool(slot.live and entry and entry.presented)
         show_served(slot)
         return slot
 

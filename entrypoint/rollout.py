@@ -70,7 +70,7 @@ class Rollout:
             if before and generation.number == before.number:
                 return Applied(plan, None, failed)
             try:
-                if before and not before.manifest.get("source") and on_single_addresses(plan):
+                if before and not before.manifest.source and on_single_addresses(plan):
                     await self._close_sockets(plan, why)
                 self.generations.publish(generation)
                 spent = await self.prove(plan, generation, reload=True, before=before)
@@ -78,7 +78,7 @@ class Rollout:
                 self._roll_back(before, generation, str(error))
                 plan = self._without_failed(plan, error, before)
                 failed |= error.failed if isinstance(error, NotServed) else {}
-                if before and before.manifest.get("digest") == plan.digest:
+                if before and before.manifest.digest == plan.digest:
                     return Applied(plan, None, failed)
             else:
                 self.owed = None
@@ -106,7 +106,7 @@ class Rollout:
         return instead(plan, kept, failed)
 
     def _kept(self, before: Generation | None, identity: str) -> Credential | None:
-        there = before and identity in before.manifest.get("pairs", {})
+        there = before and identity in before.manifest.pairs
         return self.generations.stored(identity) if there else None
 
     async def _accepted(self, plan: Plan, known: Iterable[bytes], why: str) -> tuple[Plan, Generation]:
@@ -209,7 +209,7 @@ class Rollout:
     def _offered(self, known: Iterable[bytes]) -> list[bytes]:
         """Passwords that open keys now, and those that opened the ones that are served: their file may have changed."""
         current = self.generations.current()
-        before = current.manifest.get("password_file") if current else ""
+        before = current.manifest.password_file if current else ""
         return [*known, *(key_files.passwords(Path(before)) if before else [])]
 
 
@@ -230,8 +230,8 @@ async def other_generation_runs(run_dir: Path, number: int) -> bool:
 
 def _same(identity: str, generation: Generation, before: Generation | None) -> bool:
     """Whether a pair has the same chain in both generations, and was presented, thus proved, with the one before."""
-    now, then = (each.manifest["pairs"].get(identity, {}) if each else {} for each in (generation, before))
-    return bool(then) and now["chain_file"] == then["chain_file"] and bool(then.get("presented", True))
+    now, then = (each and each.manifest.pairs.get(identity) for each in (generation, before))
+    return bool(now and then and now.chain_file == then.chain_file and then.presented)
 
 
 def _alike(one: Credential, other: Credential | None) -> bool:

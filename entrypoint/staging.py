@@ -47,7 +47,7 @@ class Stager:
         complaints: set[str] = set()
         began = time.monotonic()
         while True:
-            if plan.refusals and live and live.manifest.get("digest") == plan.digest:
+            if plan.refusals and live and live.manifest.digest == plan.digest:
                 generation = live
                 break
             try:

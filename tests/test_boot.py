@@ -64,7 +64,7 @@ def test_what_was_proved_goes_before_a_start_without_tls(tmp_path: Path) -> None
     rig.run_folders(settings.run_dir)
     generations.prepare()
     first = boot.Start(refused, rig.NEW, generations)
-    assert not first.generation().manifest["pairs"]
+    assert not first.generation().manifest.pairs
     proved = rig.stage(generations, rig.plan(settings, rig.usable(issued[0])))
     other = boot.Start(refused, rig.NEW, generations)
     again = other.generation()

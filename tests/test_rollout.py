@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from entrypoint import rollout, verify
+from entrypoint.core.generation.manifest import Manifest, StoredPair
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import KeyType, Outcome, Problem, Refused
 from entrypoint.core.settings import Settings
@@ -283,15 +284,15 @@ def test_the_first_generation_fails(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("then", "proved"),
     [
-        ({"chain_file": "a", "presented": True}, True),
-        ({"chain_file": "a", "presented": False}, False),
-        ({"chain_file": "b", "presented": True}, False),
+        (StoredPair("a", "k", presented=True), True),
+        (StoredPair("a", "k", presented=False), False),
+        (StoredPair("b", "k", presented=True), False),
         (None, False),
     ],
 )
-def test_what_was_proved_before(tmp_path: Path, then: dict[str, object] | None, proved: bool) -> None:
+def test_what_was_proved_before(tmp_path: Path, then: StoredPair | None, proved: bool) -> None:
     """A chain is not asked for again only if a server presented the same one: one that was refused proved nothing."""
-    generation = Generation(2, tmp_path, {"pairs": {"x": {"chain_file": "a", "presented": True}}})
-    before = Generation(1, tmp_path, {"pairs": {"x": then} if then else {}})
+    generation = Generation(2, tmp_path, Manifest(pairs={"x": StoredPair("a", "k")}))
+    before = Generation(1, tmp_path, Manifest(pairs={"x": then} if then else {}))
     assert rollout._same("x", generation, before) is proved
     assert not rollout._same("x", generation, None)

@@ -6,7 +6,7 @@ All text for status, log and terminal comes through here.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 _BYTE = range(0xDC80, 0xDD00)  # how surrogateescape writes the bytes 0x80 to 0xff
 
@@ -26,6 +26,11 @@ def _escaped(code: int) -> str:
     if code <= 0xFF or code in _BYTE:
         return f"\\x{code & 0xFF:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether a value that was JSON is a text that every encoder takes: one without half of a surrogate pair."""
+    return isinstance(value, str) and value.encode(errors="replace").decode() == value
 
 
 def all_shown(value: Any, *, lines: bool = True) -> Any:

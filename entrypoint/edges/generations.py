@@ -15,9 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from entrypoint.core.generation import manifest
+from entrypoint.core.generation.manifest import Manifest, members
 from entrypoint.core.shown import shown
 from entrypoint.core.x509 import credential
 from entrypoint.core.x509.credential import Credential
@@ -37,7 +36,7 @@ class Generation:
 
     number: int
     path: Path
-    manifest: Mapping[str, Any]
+    manifest: Manifest
 
     @property
     def config(self) -> Path:
@@ -104,7 +103,7 @@ class Generations:
         if name not in self._loaded and _NUMBER.fullmatch(name):
             path = self.folder / name
             try:
-                found = manifest.read(disk.content(path / "manifest.json"))
+                found = Manifest.read(disk.content(path / "manifest.json"))
             except (OSError, ValueError):
                 return None
             self._loaded[name] = Generation(int(name), path, found)
@@ -120,7 +119,7 @@ class Generations:
     def _sums(self, generation: Generation) -> Mapping[str, str]:
         if generation.number not in self._summed:
             try:
-                found = manifest.read(disk.content(generation.path / _SUMS))
+                found = members(disk.content(generation.path / _SUMS))
             except (OSError, ValueError):
                 found = {}
             self._summed[generation.number] = {name: each for name, each in found.items() if isinstance(each, str)}
@@ -138,19 +137,19 @@ class Generations:
         """The newest one of a pair that was ever fit to be served, as far as its manifest describes it."""
         numbered = [self._load(str(number)) for number in reversed(self._numbers())]
         for generation in [self.current(), self.verified(), *numbered]:
-            entry = generation and generation.manifest.get("pairs", {}).get(identity)
+            entry = generation and generation.manifest.pairs.get(identity)
             if not generation or not entry or self.is_refused(generation):
                 continue
-            chain, key = (self._content(generation, entry[name]) for name in ("chain_file", "key_file"))
+            chain, key = (self._content(generation, name) for name in (entry.chain_file, entry.key_file))
             if chain and key:
-                return credential.stored(entry, chain, key)
+                return credential.stored(entry.facts, chain, key)
         return None
 
     def pair_files(self) -> tuple[str, ...]:
         """The relative paths of the chains and keys that the current generation's configuration names."""
         current = self.current()
-        pairs = current.manifest.get("pairs", {}).values() if current else ()
-        return tuple(pair[kind] for pair in pairs for kind in ("chain_file", "key_file"))
+        pairs = current.manifest.pairs.values() if current else ()
+        return tuple(name for pair in pairs for name in (pair.chain_file, pair.key_file))
 
     def _numbers(self) -> list[int]:
         return sorted(int(path.name) for path in self.folder.glob("[0-9]*") if _NUMBER.fullmatch(path.name))
@@ -163,7 +162,7 @@ class Generations:
         self,
         number: int,
         files: Mapping[str, bytes],
-        about: Mapping[str, Any],
+        manifest: Manifest,
         carried: Iterable[str] = (),
         *,
         sync: bool = True,
@@ -176,7 +175,7 @@ class Generations:
         where the disk refuses.
         """
         staging = self.folder / f"{STAGING}-{number}"
-        content = dict(files) | {"manifest.json": json.dumps(about, indent=1, sort_keys=True).encode()}
+        content = dict(files) | {"manifest.json": manifest.text()}
         content[_SUMS] = json.dumps({name: _sum(data) for name, data in content.items()}).encode()
         shutil.rmtree(staging, ignore_errors=True)
         try:
@@ -189,7 +188,7 @@ class Generations:
             for path in (staging, self.folder / str(number)):
                 shutil.rmtree(path, ignore_errors=True)
             raise
-        return Generation(number, self.folder / str(number), dict(about))
+        return Generation(number, self.folder / str(number), manifest)
 
     def _fill(self, staging: str, content: Mapping[str, bytes], carried: Iterable[str], *, sync: bool) -> None:
         current = self.current()

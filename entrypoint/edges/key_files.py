@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from entrypoint.core.generation.manifest import Manifest
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.x509.decryption import in_clear
@@ -73,9 +73,9 @@ def _write(path: Path, content: bytes) -> None:
     staging.rename(path)
 
 
-def keep_only(run_dir: Path, manifests: Iterable[Mapping[str, Any]]) -> None:
+def keep_only(run_dir: Path, manifests: Iterable[Manifest]) -> None:
     """Forget all that no generation with one of these manifests names; a stop in the middle leaves what is staged."""
-    kept = {str(path) for each in manifests for path in (each.get("password_file"), *each.get("unlocked", ()))}
+    kept = {path for each in manifests for path in (each.password_file, *each.unlocked)}
     for pattern in ("passwords/*.txt", "passwords/*.new", "keys/*.pem", "keys/*.new"):
         for path in run_dir.glob(pattern):
             if str(path) not in kept:

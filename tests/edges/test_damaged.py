@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from entrypoint.core.generation.manifest import Manifest, StoredPair
 from entrypoint.edges.generations import Generations
 
 CHAIN, KEY = "certs/a/chain-{}.pem", "certs/a/key-1.pem"
@@ -19,8 +20,8 @@ CHAIN, KEY = "certs/a/chain-{}.pem", "certs/a/key-1.pem"
 
 def _live(generations: Generations, tag: int) -> None:
     files = {"nginx.conf": b"events { }\n", CHAIN.format(tag): b"chain %d" % tag, KEY: b"key"}
-    entry = {"chain_file": CHAIN.format(tag), "key_file": KEY, "names": ["a.io"], "certmgr": str(tag)}
-    generation = generations.stage(generations.next_number(), files, {"pairs": {"a": entry}, "digest": "d"})
+    pair = StoredPair(CHAIN.format(tag), KEY, facts={"names": ["a.io"], "certmgr": str(tag)})
+    generation = generations.stage(generations.next_number(), files, Manifest(pairs={"a": pair}, digest="d"))
     generations.publish(generation)
     generations.confirm(generation)
 

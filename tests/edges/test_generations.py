@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from entrypoint.core.generation.manifest import Manifest, StoredPair
 from entrypoint.edges.generations import KEPT, Generations
 from entrypoint.system import disk
 from entrypoint.system.disk import Locked, lock
@@ -35,10 +35,12 @@ def generations(tmp_path: Path) -> Generations:
     return found
 
 
-def _manifest(**pairs: str) -> dict[str, object]:
-    entries = {name: {"chain_file": f"certs/www/chain-{tag}.pem", "key_file": "certs/www/key-1.pem", "certmgr": tag}
-               for name, tag in pairs.items()}  # fmt: skip
-    return {"pairs": entries, "digest": "d"}
+def _manifest(**pairs: str) -> Manifest:
+    entries = {
+        name: StoredPair(f"certs/www/chain-{tag}.pem", "certs/www/key-1.pem", facts={"certmgr": tag})
+        for name, tag in pairs.items()
+    }
+    return Manifest(pairs=entries, digest="d")
 
 
 def _live(generations: Generations, files: dict[str, bytes] | None = None, **pairs: str) -> int:
@@ -69,7 +71,7 @@ def test_stage(generations: Generations) -> None:
     assert generation.path == generations.folder / "1"
     assert generation.config.read_bytes() == FILES["nginx.conf"]
     assert {name: (generation.path / name).read_bytes() for name in FILES} == FILES
-    assert json.loads((generation.path / "manifest.json").read_text()) == _manifest(site="1")
+    assert Manifest.read((generation.path / "manifest.json").read_bytes()) == _manifest(site="1")
     assert generations.current() is None
     assert generations.verified() is None
     assert _left_over(generations) == []
@@ -79,7 +81,7 @@ def test_modes(generations: Generations) -> None:
     """All of a generation is its owner's alone, folders included: no copy is wider than what the user keeps closed."""
     before = os.umask(0)
     try:
-        path = generations.stage(1, FILES, {}).path
+        path = generations.stage(1, FILES, Manifest()).path
     finally:
         os.umask(before)
     names = [*FILES, "certs", "certs/www", "snippets", "manifest.json", ".", ".."]
@@ -99,7 +101,7 @@ def test_hard_links(generations: Generations) -> None:
     _live(generations)
     changed = {**FILES, "certs/www/chain-2.pem": b"chain 2"}
     del changed["certs/www/chain-1.pem"]
-    after = generations.stage(2, changed, {}).path
+    after = generations.stage(2, changed, Manifest()).path
     before = generations.folder / "1"
     assert (after / "certs/www/key-1.pem").samefile(before / "certs/www/key-1.pem")
     assert not (after / "nginx.conf").samefile(before / "nginx.conf")
@@ -110,7 +112,7 @@ def test_carried_files(generations: Generations) -> None:
     """Files of the current generation come along where they are asked for, but for what somebody has removed."""
     _live(generations)
     gone = "certs/www/gone.pem"
-    after = generations.stage(2, {"nginx.conf": b""}, {}, ["certs/www/key-1.pem", gone]).path
+    after = generations.stage(2, {"nginx.conf": b""}, Manifest(), ["certs/www/key-1.pem", gone]).path
     assert (after / "certs/www/key-1.pem").samefile(generations.folder / "1/certs/www/key-1.pem")
     assert not (after / gone).exists()
 
@@ -118,7 +120,7 @@ def test_carried_files(generations: Generations) -> None:
 def test_same_name_other_content(generations: Generations) -> None:
     """A name alone makes no link: other content is written anew, and the old generation keeps its own."""
     _live(generations)
-    after = generations.stage(2, {**FILES, "certs/www/key-1.pem": b"other"}, {}).path
+    after = generations.stage(2, {**FILES, "certs/www/key-1.pem": b"other"}, Manifest()).path
     assert (after / "certs/www/key-1.pem").read_bytes() == b"other"
     assert (generations.folder / "1/certs/www/key-1.pem").read_bytes() == b"key"
 
@@ -186,7 +188,7 @@ def test_pruning_keeps_the_last_refused(generations: Generations) -> None:
     for _ in range(5):
         _live(generations)
     for reason in ("first", "second"):
-        refused = generations.stage(generations.next_number(), FILES, {})
+        refused = generations.stage(generations.next_number(), FILES, Manifest())
         generations.refuse(refused, reason)
     assert _numbers(generations) == {1, 2, 3, 4, 5, 7}
     assert (generations.folder / "7/refused").read_text() == "second\n"
@@ -200,7 +202,7 @@ def test_pruning_keeps_what_is_linked(generations: Generations) -> None:
     found = generations.current()
     assert found is not None
     for _ in range(7):
-        generations.stage(generations.next_number(), FILES, {})
+        generations.stage(generations.next_number(), FILES, Manifest())
     generations.prune()
     assert _numbers(generations) == {first, 4, 5, 6, 7, 8}
     generations.refuse(found, "later found bad, but still live")
@@ -225,7 +227,7 @@ def test_staging_over_leftovers(generations: Generations) -> None:
     half = generations.folder / ".staging-1"
     half.mkdir()
     (half / "evil.conf").write_bytes(b"")
-    assert not (generations.stage(1, FILES, {}).path / "evil.conf").exists()
+    assert not (generations.stage(1, FILES, Manifest()).path / "evil.conf").exists()
 
 
 def test_stored(generations: Generations) -> None:
@@ -258,9 +260,9 @@ def test_a_folder_that_cannot_be_synced(generations: Generations, monkeypatch: p
         with monkeypatch.context() as patch:
             patch.setattr(disk, "sync", _fails)
             with pytest.raises(OSError, match="error"):
-                generations.stage(generations.next_number(), FILES, {})
+                generations.stage(generations.next_number(), FILES, Manifest())
         assert _tree(generations.state_dir) == before
-        generation = generations.stage(generations.next_number(), FILES, {})
+        generation = generations.stage(generations.next_number(), FILES, Manifest())
         before = _tree(generations.state_dir)
         with monkeypatch.context() as patch:
             patch.setattr(disk, "sync", _fails)
@@ -271,7 +273,7 @@ def test_a_folder_that_cannot_be_synced(generations: Generations, monkeypatch: p
 
 def test_the_first_link_cannot_be_synced(generations: Generations, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there was none before, there is none afterwards."""
-    generation = generations.stage(1, FILES, {})
+    generation = generations.stage(1, FILES, Manifest())
     monkeypatch.setattr(disk, "sync", _fails)
     with pytest.raises(OSError, match="error"):
         generations.publish(generation)
@@ -344,7 +346,7 @@ while True:
 os.ftruncate(filler, os.fstat(filler).st_size - left * 4096)
 files = here.FILES | {f"snippets/{n}.conf": os.urandom(4096) for n in range(8)}
 try:
-    generations.stage(2, files, {"pairs": {}})
+    generations.stage(2, files, here.Manifest())
     sys.exit("a full disk was not noticed")
 except OSError as error:
     assert error.errno == 28, error
@@ -389,7 +391,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 for size in (1001, 100_000):
     try:
-        generations.stage(2, here.FILES | {"big.conf": bytes(size)}, {})
+        generations.stage(2, here.FILES | {"big.conf": bytes(size)}, here.Manifest())
         sys.exit("the limit was not noticed")
     except OSError as error:
         assert error.errno == 27, error
@@ -428,7 +430,7 @@ def test_read_only(read_only: Generations) -> None:
     """A read-only folder is an OSError, and the live generation can still be read."""
     before = _tree(read_only.state_dir)
     with pytest.raises(OSError, match=r"(?i)permi|read-only"):
-        read_only.stage(2, FILES, {})
+        read_only.stage(2, FILES, Manifest())
     assert _tree(read_only.state_dir) == before
     assert read_only.stored("site") is not None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from entrypoint.core.generation.manifest import Manifest
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Refused
 from entrypoint.core.x509 import pem
@@ -123,9 +124,9 @@ def test_keep_only(tmp_path: Path) -> None:
         (tmp_path / kind).mkdir()
         for name in (f"a.{end}", f"b.{end}", f"c.{end}", "c.new", "other"):
             (tmp_path / kind / name).write_bytes(b"x")
-    one = {"password_file": str(tmp_path / "passwords" / "b.txt"), "unlocked": [str(tmp_path / "keys" / "a.pem")]}
-    other = {"password_file": str(tmp_path / "passwords" / "gone.txt"), "unlocked": [str(tmp_path / "keys" / "b.pem")]}
-    key_files.keep_only(tmp_path, [one, other, {"password_file": "", "unlocked": []}, {}])
+    one = Manifest(password_file=f"{tmp_path}/passwords/b.txt", unlocked=(f"{tmp_path}/keys/a.pem",))
+    other = Manifest(password_file=f"{tmp_path}/passwords/gone.txt", unlocked=(f"{tmp_path}/keys/b.pem",))
+    key_files.keep_only(tmp_path, [one, other, Manifest()])
     others = {"passwords/other", "keys/other"}
     assert left() == {"passwords/b.txt", "keys/a.pem", "keys/b.pem"} | others
     key_files.keep_only(tmp_path, [])

@@ -44,10 +44,10 @@ else:
     while (folder / "died").exists() and not (folder / "go").exists():
         time.sleep(0.02)
     from entrypoint.system import disk
-    from entrypoint.edges import generations, nginx, passwords, supervisord
-    has_tls = lambda _, generation: bool(generation.manifest["pairs"])
+    from entrypoint.edges import generations, key_files, nginx, supervisord
+    has_tls = lambda _, generation: bool(generation.manifest.pairs)
     {
-        "after the passwords": lambda: dies(passwords, "write"),
+        "after the passwords": lambda: dies(key_files, "_write"),
         "while staging": lambda: dies(disk, "place", lambda target, *_: "/certs/" in str(target)),
         "after staging": lambda: dies(generations.Generations, "stage"),
         "after the test": lambda: dies(nginx, "test"),

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from entrypoint.core.generation.manifest import Manifest, StoredPair
 from entrypoint.edges.generations import Generations
 from entrypoint.system import disk
 
 FILES = {"nginx.conf": b"events { }\n", "certs/a/chain-1.pem": b"chain", "certs/a/key-1.pem": b"key"}
-ENTRY = {"chain_file": "certs/a/chain-1.pem", "key_file": "certs/a/key-1.pem", "names": ["a.io"]}
+MANIFEST = Manifest(pairs={"a": StoredPair("certs/a/chain-1.pem", "certs/a/key-1.pem")})
 UNABLE = [errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM]
 
 
@@ -26,7 +27,7 @@ def _unable(number: int) -> Callable[..., None]:
 
 
 def _generation(generations: Generations) -> Path:
-    generation = generations.stage(generations.next_number(), FILES, {"pairs": {"a": ENTRY}}, ["certs/a/key-1.pem"])
+    generation = generations.stage(generations.next_number(), FILES, MANIFEST, ["certs/a/key-1.pem"])
     generations.publish(generation)
     return generation.path
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from entrypoint.core.generation.gate import Refusals
+from entrypoint.core.generation.manifest import Manifest
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Outcome, Problem, Refused
 
@@ -40,10 +38,10 @@ def smaller(plan: Plan, rung: Rung, reason: str) -> Plan:
     return replace(plan, source=None) if rung is Rung.WITHOUT_NGINX_CONF else plan
 
 
-def as_it_runs(plan: Plan, manifest: Mapping[str, Any]) -> Plan | None:
+def as_it_runs(plan: Plan, manifest: Manifest) -> Plan | None:
     """The plan without what NGINX refused in a generation; None where that generation is of another plan."""
-    same = replace(plan, refusals=Refusals.from_json(manifest.get("gates", {})))
-    return same if manifest.get("digest") == same.digest else None
+    same = replace(plan, refusals=manifest.refusals)
+    return same if manifest.digest == same.digest else None
 
 
 def problem(error: Refused | OSError) -> Problem:

@@ -1,111 +1,131 @@
-"""What a generation says of itself, from a disk that may be damaged: what has another type than it should is absent.
-
-Members that are not known here are passed on as they are.
-"""
+"""What a generation says of itself, from a disk that may be damaged: what has another type than it should is absent."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeGuard
+
+from entrypoint.core.generation.gate import Refusals
+from entrypoint.core.shown import is_text
 
 
-def read(data: bytes) -> dict[str, Any]:
-    """A manifest; ``pairs`` is always there. Raises ValueError for what is none."""
+@dataclass(frozen=True)
+class StoredPair:
+    """The files of a pair in a generation, whether a server presents them, and what `Credential.as_json` said."""
+
+    chain_file: str
+    key_file: str
+    presented: bool = True
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """For a manifest."""
+        files = {"chain_file": self.chain_file, "key_file": self.key_file}
+        return {**self.facts, **files, "presented": self.presented}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Number, time and cause of a generation, and what it is made of.
+
+    ``source`` is the root of the user's configuration, ``digest`` the plan's. ``commented_out`` is for people;
+    ``password_file`` and ``unlocked`` are what NGINX needs in the run folder to open its keys.
+    """
+
+    generation: int = 0
+    created_at: str = ""
+    why: str = ""
+    source: str = ""
+    digest: str = ""
+    pairs: Mapping[str, StoredPair] = field(default_factory=dict)
+    commented_out: Mapping[str, str] = field(default_factory=dict)
+    refusals: Refusals = field(default_factory=Refusals)
+    password_file: str = ""
+    unlocked: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, data: bytes) -> Manifest:
+        """What `text` gave, in this version or an older one. Raises ValueError for what is none."""
+        found = members(data)
+        number = found.get("generation")
+        return cls(
+            **{name: _text(found.get(name)) for name in ("created_at", "why", "source", "digest", "password_file")},
+            generation=number if type(number) is int else 0,
+            pairs=_pairs(found.get("pairs")),
+            commented_out=_texts_by_name(found.get("commented_out")),
+            refusals=Refusals.from_json(_refusals(found.get("gates"))),
+            unlocked=_texts(found.get("unlocked")),
+        )
+
+    def text(self) -> bytes:
+        """The content of its file."""
+        shallow = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "refusals"}
+        pairs = {identity: pair.as_json() for identity, pair in self.pairs.items()}
+        found = {**shallow, "pairs": pairs, "gates": self.refusals.as_json()}
+        return json.dumps(found, indent=1, sort_keys=True).encode()
+
+
+def members(data: bytes) -> dict[str, Any]:
+    """A JSON object. Raises ValueError for what is none."""
     try:
         found = json.loads(data)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(found, dict):
         raise ValueError("not a JSON object")
-    known = {name: check(found[name]) for name, check in _MEMBERS.items() if name in found}
-    return {**found, "pairs": {}, **{name: value for name, value in known.items() if value is not None}}
-
-
-def _text(value: object) -> str | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return None
-    return value
-
-
-def _texts(value: object) -> list[str]:
-    return [each for each in value if _text(each) is not None] if isinstance(value, list) else []
+    return found
 
 
 def _texts_by_name(value: object) -> dict[str, str]:
-    members = value.items() if isinstance(value, dict) else ()
-    return {name: text for name, text in members if _text(name) is not None and _text(text) is not None}
+    """The texts of a JSON object."""
+    found = value.items() if isinstance(value, dict) else ()
+    return {name: text for name, text in found if is_text(name) and is_text(text)}
 
 
-def _pairs(value: object) -> dict[str, Any]:
-    members = value.items() if isinstance(value, dict) else ()
-    return {identity: entry for identity, each in members if _text(identity) is not None and (entry := _pair(each))}
+def _text(value: object) -> str:
+    return value if is_text(value) else ""
 
 
-def _pair(value: object) -> dict[str, Any] | None:
-    """One pair, with a list of names; none without files that lie below the generation."""
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(filter(is_text, _list(value)))
+
+
+def _pairs(value: object) -> dict[str, StoredPair]:
+    found = value.items() if isinstance(value, dict) else ()
+    return {identity: pair for identity, each in found if is_text(identity) and (pair := _pair(each))}
+
+
+def _pair(value: object) -> StoredPair | None:
+    """None without files that lie below the generation."""
     if not isinstance(value, dict):
         return None
-    entry = {name: each for name, each in value.items() if name not in _PAIR or _PAIR[name](each)}
-    return {"names": [], **entry} if {"chain_file", "key_file"} <= entry.keys() else None
+    chain, key, presented = (value.get(name) for name in ("chain_file", "key_file", "presented"))
+    if not (_is_inside(chain) and _is_inside(key)):
+        return None
+    facts = {name: each for name, each in value.items() if name not in ("chain_file", "key_file", "presented")}
+    return StoredPair(chain, key, presented if isinstance(presented, bool) else True, facts)
 
 
-def _is_inside(value: object) -> bool:
-    path = _text(value)
-    return bool(path) and "\0" not in str(path) and not {"", ".", ".."} & {*str(path).split("/")}
+def _is_inside(value: object) -> TypeGuard[str]:
+    return is_text(value) and "\0" not in value and not {"", ".", ".."} & {*value.split("/")}
 
 
-def _is_names(value: object) -> bool:
-    return isinstance(value, list) and _texts(value) == value
-
-
-def _is_moment(value: object) -> bool:
-    try:
-        return datetime.fromisoformat(str(value)).tzinfo is not None
-    except ValueError:
-        return False
-
-
-def _is_text(value: object) -> bool:
-    return _text(value) is not None
-
-
-def _gates(value: object) -> dict[str, Any]:
+def _refusals(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         return {}
-    servers = value.get("servers")
-    places = [each for each in servers if _is_gate(each)] if isinstance(servers, list) else []
-    return {**value, "servers": places, "files": _texts_by_name(value.get("files"))}
+    places = {kind: filter(_is_refusal, _list(value.get(kind))) for kind in ("servers", "settings")}
+    return {**places, "files": _texts_by_name(value.get("files"))}
 
 
-def _is_gate(value: object) -> bool:
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _is_refusal(value: object) -> bool:
     """A file, a place in it, and the reason."""
     if not isinstance(value, list) or len(value) != 3:
         return False
     file, start, reason = value
-    return _is_text(file) and type(start) is int and _is_text(reason)
-
-
-_PAIR: Mapping[str, Callable[[object], bool]] = {
-    "chain_file": _is_inside,
-    "key_file": _is_inside,
-    "names": _is_names,
-    "presented": lambda value: isinstance(value, bool),
-    "installed_at": _is_moment,
-    "source": _is_text,
-    "certmgr": _is_text,
-}
-_MEMBERS: Mapping[str, Callable[[object], Any]] = {
-    "source": lambda value: _text(value) or "",
-    "digest": lambda value: _text(value) or "",
-    "pairs": _pairs,
-    "gates": _gates,
-    "password_file": lambda value: _text(value) or "",
-    "unlocked": _texts,
-    "files": _texts_by_name,
-}
+    return is_text(file) and type(start) is int and is_text(reason)

@@ -19,6 +19,7 @@ from entrypoint.core.conf.status_port import collisions
 from entrypoint.core.conf.syntax import line_at
 from entrypoint.core.generation import access_lines
 from entrypoint.core.generation.gate import Gate, Refusals, gate
+from entrypoint.core.generation.manifest import Manifest, StoredPair
 from entrypoint.core.generation.pairs import PairSpec, built_in
 from entrypoint.core.generation.rewrite import Copier, Copy, PairFiles
 from entrypoint.core.generation.site import Facts, Site, http_additions, main_additions
@@ -136,30 +137,30 @@ class Plan:
             found[SOURCE] = json.dumps(self.source.as_json()).encode()
         return found
 
-    def manifest(self, number: int, why: str) -> dict[str, Any]:
+    def manifest(self, number: int, why: str) -> Manifest:
         """What a person, or a later start, wants to know of the generation."""
         presented = {pair.identity for pair in self.gate.running}
         pairs = {
-            identity: {
-                **usable.as_json(),
-                "presented": identity in presented,
-                "chain_file": self._pairs[identity].chain_file,
-                "key_file": self._stored_key(self._pairs[identity], usable),
-            }
+            identity: StoredPair(
+                chain_file=self._pairs[identity].chain_file,
+                key_file=self._stored_key(self._pairs[identity], usable),
+                presented=identity in presented,
+                facts=usable.as_json(),
+            )
             for identity, usable in self.included.items()
         }
-        return {
-            "generation": number,
-            "created_at": self.when,
-            "why": why,
-            "source": self.source.root if self.source else "",
-            "digest": self.digest,
-            "pairs": pairs,
-            "commented_out": self.gate.commented_out,
-            "gates": self.refusals.as_json(),
-            "password_file": self.password_file,
-            "unlocked": sorted(self.unlocked),
-        }
+        return Manifest(
+            generation=number,
+            created_at=self.when,
+            why=why,
+            source=self.source.root if self.source else "",
+            digest=self.digest,
+            pairs=pairs,
+            commented_out=self.gate.commented_out,
+            refusals=self.refusals,
+            password_file=self.password_file,
+            unlocked=tuple(sorted(self.unlocked)),
+        )
 
     def warnings(self) -> tuple[tuple[str, str], ...]:
         """What runs but is likely not what is meant, for people: where it is written, and why."""

@@ -14,7 +14,8 @@ from typing import Any
 
 from entrypoint.core.model import CertificateInfo, Chain, Key, KeyType
 from entrypoint.core.names import covers_any
-from entrypoint.core.times import rfc3339
+from entrypoint.core.shown import is_text
+from entrypoint.core.times import moment, rfc3339
 from entrypoint.core.x509 import pem
 
 CERTMGR, FILE = "certmgr", "file"
@@ -96,34 +97,21 @@ def stored(entry: Mapping[str, Any], chain_pem: bytes, key_pem: bytes) -> Creden
     """A chain and a key that were stored, with what a manifest says of them: what is damaged of that is absent."""
     names = entry.get("names")
     leaf = CertificateInfo(
-        names=tuple(names) if isinstance(names, list) and all(map(_is_text, names)) else (),
+        names=tuple(names) if isinstance(names, list) and all(map(is_text, names)) else (),
         subject="",
         issuer=_text(entry.get("issuer")),
         serial=_text(entry.get("serial")),
         fingerprint_sha256=_text(entry.get("fingerprint_sha256")),
         key_type=next((kind for kind in KeyType if kind == entry.get("key_type")), None),
         spki=b"",
-        not_before=_moment(entry.get("not_before")) or _NEVER,
-        not_after=_moment(entry.get("not_after")) or _NEVER,
+        not_before=moment(entry.get("not_before")) or _NEVER,
+        not_after=moment(entry.get("not_after")) or _NEVER,
     )
     source, certmgr = _text(entry.get("source")) or CERTMGR, _text(entry.get("certmgr"))
     return Credential(
-        pem.decode(chain_pem), key_pem, leaf, source, certmgr, _moment(entry.get("installed_at")), chain_pem
+        pem.decode(chain_pem), key_pem, leaf, source, certmgr, moment(entry.get("installed_at")), chain_pem
     )
 
 
 def _text(value: object) -> str:
-    return str(value) if _is_text(value) else ""
-
-
-def _is_text(value: object) -> bool:
-    """Whether it is a text without half of a surrogate pair."""
-    return isinstance(value, str) and value.encode(errors="replace").decode() == value
-
-
-def _moment(value: object) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(str(value))
-    except ValueError:
-        return None
-    return found if found.tzinfo else None
+    return value if is_text(value) else ""

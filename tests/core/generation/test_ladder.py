@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from entrypoint.core.generation import ladder
 from entrypoint.core.generation.ladder import Rung
+from entrypoint.core.generation.manifest import Manifest
 from entrypoint.core.model import Outcome, Refused
 from tests.support import pki, rig
 
@@ -55,9 +57,9 @@ def test_as_it_runs(tmp_path: Path) -> None:
     """A generation is of the plan of now where the digests are equal, whatever else its manifest lacks or holds."""
     plan = rig.plan(rig.settings(tmp_path), rig.usable(pki.issue(rig.NAME, pki.root(), names=[rig.NAME])))
     assert ladder.as_it_runs(plan, plan.manifest(7, "test")) == plan
-    assert ladder.as_it_runs(plan, {"digest": plan.digest}) == plan
-    assert ladder.as_it_runs(plan, {**plan.manifest(7, "test"), "digest": "other"}) is None
-    assert ladder.as_it_runs(plan, {}) is None
+    assert ladder.as_it_runs(plan, Manifest(digest=plan.digest)) == plan
+    assert ladder.as_it_runs(plan, replace(plan.manifest(7, "test"), digest="other")) is None
+    assert ladder.as_it_runs(plan, Manifest()) is None
 
 
 def test_what_people_are_told() -> None:

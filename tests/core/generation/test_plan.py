@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -62,17 +61,16 @@ def test_manifest(tmp_path: Path) -> None:
     plan = rig.plan(chosen, encrypted, reasons={"site-1": "unused", "site-2": "no ECDSA yet"})
     plan = replace(plan, when="2026-01-01T00:00:00Z")
     manifest = plan.manifest(7, "renewal")
-    assert manifest["generation"] == 7
-    assert (manifest["created_at"], manifest["why"]) == ("2026-01-01T00:00:00Z", "renewal")
-    assert manifest["digest"] == plan.digest
-    assert manifest["commented_out"] == {"site-2": "no ECDSA yet"}
-    entry = manifest["pairs"]["site-1"]
-    assert set(manifest["pairs"]) == {"site-1"}
-    assert {entry["chain_file"], entry["key_file"]} <= set(plan.files(7))
-    assert entry["fingerprint_sha256"] == encrypted.leaf.fingerprint_sha256
-    text = json.dumps(manifest)
-    assert "PRIVATE KEY" not in text
-    assert "hush" not in text
+    assert manifest.generation == 7
+    assert (manifest.created_at, manifest.why) == ("2026-01-01T00:00:00Z", "renewal")
+    assert manifest.digest == plan.digest
+    assert manifest.commented_out == {"site-2": "no ECDSA yet"}
+    pair = manifest.pairs["site-1"]
+    assert set(manifest.pairs) == {"site-1"}
+    assert {pair.chain_file, pair.key_file} <= set(plan.files(7))
+    assert pair.facts["fingerprint_sha256"] == encrypted.leaf.fingerprint_sha256
+    assert b"PRIVATE KEY" not in manifest.text()
+    assert b"hush" not in manifest.text()
 
 
 def test_password_file(tmp_path: Path) -> None:

@@ -309,7 +309,7 @@ def test_digest_without_a_change(tmp_path: Path) -> None:
     assert one.texts(1) != one.texts(2)
     assert one.texts(1) != other.texts(1)
     assert replace(one, when="2026-01-01T00:00:00Z").digest == one.digest
-    assert {one.manifest(number, "why")["digest"] for number in (1, 2)} == {one.digest}
+    assert {one.manifest(number, "why").digest for number in (1, 2)} == {one.digest}
 
 
 def test_digest_with_a_change(tmp_path: Path) -> None:
