@@ -1,0 +1,51 @@
+"""What README.md says of variables, outcomes, commands and make's targets is what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from entrypoint import cli, environment
+from entrypoint.core.model import Outcome
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def _first_cells(heading: str) -> set[str]:
+    """All that stands in backticks in the first cells of the table that follows a heading row."""
+    rows = README.partition(heading)[2].partition("\n\n")[0].splitlines()
+    return {word for row in rows for word in re.findall(r"`([^`]+)`", row.split("|")[1] if "|" in row else "")}
+
+
+def test_readme_has_every_variable() -> None:
+    """The table of settings has a row for each variable that is read, and for no other."""
+    reader = environment._Reader({})
+    environment._read(reader)
+    assert _first_cells("| variable | default | meaning |") == reader.known
+
+
+def test_readme_has_every_outcome() -> None:
+    """The table of outcomes has a row for each, and for no other."""
+    assert _first_cells("| outcome | what it means, and what to do |") == set(Outcome)
+
+
+def test_readme_calls_commands_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every command that README.md calls is in the help of certfront."""
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    commands = set(re.findall(r"^ {4}([a-z-]+)", capsys.readouterr().out, re.MULTILINE))
+    code = "\n".join(re.findall(r"^ {4}.*|`[^`]+`", README, re.MULTILINE))
+    called = set(re.findall(r"\bcertfront (?!certfront)([a-z][a-z-]+)", code))
+    assert called - {"nginx"} <= commands
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_targets_of_make_exist(document: str) -> None:
+    """Every `make` target that a document names exists."""
+    text = (ROOT / document).read_text("utf-8")
+    named = set(re.findall(r"(?:^ {4}|`)make ([a-z-]+)", text, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert named <= targets
