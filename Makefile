@@ -70,6 +70,10 @@ demo: $(READY) ## The guided tour on loopback (DEMO_ARGS=--exit ends after it)
 test: $(READY) ## The tests that need nothing but .venv (PYTEST_ARGS="-k name")
 	@$(PYTEST) $(PYTEST_ARGS)
 
+.PHONY: test-fast
+test-fast: $(READY) ## The pure tests, in seconds: no NGINX or other program, no fuzz (PYTEST_ARGS="-k name")
+	@$(PYTEST) --fast $(PYTEST_ARGS)
+
 .PHONY: test-all
 test-all: $(READY) debian-packages ## All tests, as root on Debian (PYTEST_ARGS=--rest: only those that `make test` leaves out)
 	@$(PYTEST) --all $(PYTEST_ARGS)

@@ -390,6 +390,7 @@ RENDERED_TEXTS = {
 }
 
 
+@pytest.mark.process
 @hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.fixed_dictionaries(RENDERED_TEXTS), st.text(CHARACTERS, max_size=10), st.booleans())
 @example({"CERTMGR_HOST": "[::1%$x]"}, "", True)

@@ -100,6 +100,7 @@ def test_every_state(state: State) -> None:
 CODE = "from entrypoint import terminal; print(terminal._coloured('expired'))"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("changes", "expected"), [({}, b"\x1b[31mexpired\x1b[0m"), ({"NO_COLOR": "1"}, b"expired")])
 def test_colour_on_a_terminal(changes: dict[str, str], expected: bytes) -> None:
     """On a real terminal there is colour, unless NO_COLOR is set."""
@@ -113,6 +114,7 @@ def test_colour_on_a_terminal(changes: dict[str, str], expected: bytes) -> None:
         os.close(theirs)
 
 
+@pytest.mark.process
 def test_no_colour_elsewhere() -> None:
     """In a pipe there is no colour."""
     done = subprocess.run(rig.python(CODE), capture_output=True, check=True, env=rig.python_environment())

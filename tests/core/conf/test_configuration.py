@@ -148,6 +148,7 @@ def test_for_nginx_only(certificate: str, key: str, files: tuple[str, str]) -> N
     assert pair.for_nginx_only
 
 
+@pytest.mark.process
 def test_too_few_keys(tmp_path: Path) -> None:
     """A certificate without a key is a fault in NGINX's words, which do not name the place; a key too many is none."""
     text = "events { }\nhttp {\n  ssl_certificate a.pem;\n  server { listen unix:s; }\n  server { listen unix:t; }\n}\n"
@@ -163,6 +164,7 @@ def test_too_few_keys(tmp_path: Path) -> None:
     assert two.faults == ()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("malformed", ["ssl_certificate;", "ssl_certificate a b;", "ssl_password_file;", "listen;"])
 def test_malformed(malformed: str, tmp_path: Path) -> None:
     """What NGINX refuses, saying where, is passed over."""
@@ -171,6 +173,7 @@ def test_malformed(malformed: str, tmp_path: Path) -> None:
     assert ask_nginx(tmp_path, f"events {{}} http {{ server {{\n {malformed} }} }}").line == 2
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("text", "loads"),
     [
@@ -230,6 +233,7 @@ def test_port_ranges() -> None:
     assert [listener.port for listener in server.listeners] == [8000, 8001, 8002, 1, 2]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "said",
     [
@@ -525,6 +529,7 @@ def test_servers_at() -> None:
     assert at("unknown.conf", 1) == ()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "nonsense", ["listen nonsense:x;", "nonsense;", "location / {\n nonsense; }", "root a\n b\n ;"]
 )

@@ -252,6 +252,7 @@ def test_overlaps(edits: list[Replace | CommentOut]) -> None:
         render("abcdef;", edits)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("char", ["a", "é", "\U0001f512", "\udcff"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_long_lines(tmp_path: Path, char: str, end: str) -> None:
@@ -288,6 +289,7 @@ http {
 }"""
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_nginx_takes_it(tmp_path: Path, end: str) -> None:
     """NGINX refuses servers without their certificates, takes the copy without them, and finds its faults in lines."""

@@ -65,6 +65,7 @@ def test_names() -> None:
     assert full_name("/x", "/etc/nginx/") == "/x"
 
 
+@pytest.mark.process
 def test_files_as_nginx_reads_them(tmp_path: Path) -> None:
     """The files that count are those that NGINX reads, in its order: nested, by pattern, and in data."""
     root = str(tmp_path / "nginx.conf")
@@ -241,6 +242,7 @@ BACKENDS = {
 TLS = "listen unix:s.sock ssl; ssl_reject_handshake on; ssl_verify_client optional_no_ca;"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "directive",
     [

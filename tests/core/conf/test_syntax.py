@@ -52,6 +52,7 @@ CORPUS = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("text", CORPUS.values(), ids=CORPUS)
 def test_corpus(tmp_path: Path, text: str) -> None:
     """What NGINX takes we read, as the tree that crossplane reads."""
@@ -85,6 +86,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("text", REFUSED)
 def test_refused(tmp_path: Path, text: str) -> None:
     """What NGINX refuses for its syntax we refuse in the same words, and name the same line."""
@@ -129,6 +131,7 @@ ODDS = st.lists(
 HEAD, TAIL = "events {}\nhttp { types {\n", "\n}\n}\n"
 
 
+@pytest.mark.process
 @settings(max_examples=200)
 @given(ODDS, st.sampled_from([TAIL, TAIL, TAIL, "", "}", "}}"]))
 def test_odd_texts(tmp_path_factory: pytest.TempPathFactory, odd: str, tail: str) -> None:
@@ -160,6 +163,7 @@ ODD_WORDS = st.one_of(
 )
 
 
+@pytest.mark.process
 @settings(max_examples=100)
 @given(st.lists(ODD_WORDS.filter(lambda word: not word.startswith("}")), min_size=1, max_size=6))
 @example([r'"\"\'\\\t\r\n\x\ "', r"\"\'\\\t\r\n\x\ "])
@@ -224,6 +228,7 @@ def test_deep() -> None:
     assert sum(1 for _ in walk(parse("a{" * depth + "}" * depth).directives)) == depth
 
 
+@pytest.mark.process
 def test_a_byte_order_mark(tmp_path: Path) -> None:
     """NGINX takes a byte order mark for a part of the first word, and so do we: that directive is unknown to both."""
     text = "\ufeffevents {}"
@@ -246,6 +251,7 @@ DIFFERENT = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("text", DIFFERENT)
 def test_nginx_is_right(tmp_path: Path, text: str) -> None:
     """Where NGINX and crossplane differ, we read what NGINX reads."""

@@ -48,6 +48,7 @@ def _isolated(folder: Path, text: str) -> list[str]:
     return _lines(found[0].gate.commented_out) if found else ["all"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("one", "other", "warned"),
     [
@@ -76,18 +77,21 @@ def test_a_server_that_has_the_default_servers_pair() -> None:
     assert names(copied(what, blocked={A: "no key"}).texts["nginx.conf"]) == ["http", "server", "listen 80"]
 
 
+@pytest.mark.process
 def test_a_log_whose_folder_is_missing(tmp_path: Path) -> None:
     """NGINX names the file alone: the server that writes it goes."""
     bad = "server { listen 8080; access_log /nowhere/at/all.log; }"
     assert _isolated(tmp_path, f"events {{ }}\nhttp {{\n{_GOOD}\n{bad}\n}}\n") == ["4"]
 
 
+@pytest.mark.process
 def test_an_upstream_that_is_unknown(tmp_path: Path) -> None:
     """In the root file, the block goes and the servers that need it; the others run."""
     bad = "upstream app { server app.invalid:80; }\nserver { listen 8080; location / { proxy_pass http://app; } }"
     assert _isolated(tmp_path, f"events {{ }}\nhttp {{\n{_GOOD}\n{bad}\n}}\n") == ["4", "5"]
 
 
+@pytest.mark.process
 def test_a_path_that_ends_as_another(tmp_path: Path) -> None:
     """The server of `b-a.pem`, which does not exist, goes; that of `a.pem` does not."""
     issued = pki.issue(rig.NAME, pki.root(), key=pki.ec_key(45))
@@ -100,6 +104,7 @@ def test_a_path_that_ends_as_another(tmp_path: Path) -> None:
     assert _isolated(tmp_path, f"events {{ }}\nhttp {{\n{one}\n{other}\n}}\n") == ["4"]
 
 
+@pytest.mark.process
 def test_a_listen_line_that_others_need(tmp_path: Path) -> None:
     """Nobody can say for a socket what NGINX refuses: with the server that does go those on the same one, no others."""
     bad = "server {\nlisten 8080 bogus default_server;\n}"
@@ -107,6 +112,7 @@ def test_a_listen_line_that_others_need(tmp_path: Path) -> None:
     assert _isolated(tmp_path, text) == ["3", "6"]
 
 
+@pytest.mark.process
 def test_a_file_whose_name_begins_with_a_dollar(tmp_path: Path) -> None:
     """NGINX knows no variables in an include: it is a file like any other."""
     (tmp_path / "$x.conf").write_text("return 204;\n")
@@ -116,6 +122,7 @@ def test_a_file_whose_name_begins_with_a_dollar(tmp_path: Path) -> None:
 _TLS = "ssl_reject_handshake on;"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("outside", "inside", "left_out"),
     [
@@ -142,6 +149,7 @@ def test_a_cipher_profile(tmp_path: Path, outside: str, inside: str, left_out: l
     assert Refusals.from_json(found[0].refusals.as_json()) == found[0].refusals
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("setting", ["ssl_ciphers nonsense;", "ssl_ciphers PROFIL=SYSTEM;"])
 def test_other_ciphers_are_not_left_out(tmp_path: Path, setting: str) -> None:
     """Any other value that OpenSSL does not know is no reason to serve with other ciphers than were asked for."""

@@ -86,12 +86,14 @@ def _test(program: str, name: str, folder: Path) -> None:
     nginx.test(program, rig.write(folder / "generation", wanted.files(1)))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", VARIANTS)
 def test_accepted(name: str, tmp_path: Path) -> None:
     """A modern NGINX accepts the variant, with chain and key loaded."""
     _test(rig.NEW, name, tmp_path)
 
 
+@pytest.mark.process
 @pytest.mark.old_nginx
 @pytest.mark.parametrize("name", VARIANTS)
 def test_accepted_by_an_old_nginx(name: str, tmp_path: Path) -> None:

@@ -305,6 +305,7 @@ def test_nothing_gated(trait: Trait, write: Write, tmp_path: Path) -> None:
         assert _tree(parse(texts[copier.path(file)]).directives, _as_written) == expected
 
 
+@pytest.mark.process
 @_KNOWN
 @_WRITTEN
 def test_nginx_runs_it(trait: Trait, write: Write, tmp_path: Path) -> None:
@@ -317,6 +318,7 @@ def test_nginx_runs_it(trait: Trait, write: Write, tmp_path: Path) -> None:
     assert said.taken, said.output
 
 
+@pytest.mark.process
 @_KNOWN
 @_WRITTEN
 def test_nginx_runs_the_rest(trait: Trait, write: Write, tmp_path: Path) -> None:
@@ -338,6 +340,7 @@ def test_all_gated(trait: Trait, write: Write, tmp_path: Path) -> None:
     assert tuple(_line(server, f"{laid.generation}/") for server in servers) == trait.left
 
 
+@pytest.mark.process
 @_ALL
 def test_one_pair_gated(trait: Trait, tmp_path: Path) -> None:
     """Without any one of the pairs, the servers that name another are all there, and the real NGINX takes them."""

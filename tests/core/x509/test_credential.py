@@ -106,6 +106,7 @@ def test_fits(names: tuple[str, ...], source: str, fits: bool) -> None:
     assert rig.usable(SITE, source=source).fits(names) is fits
 
 
+@pytest.mark.process
 def test_a_start_takes_no_library() -> None:
     """To read one of a manifest, the library for certificates is not imported."""
     read = "from entrypoint.core.x509.credential import stored; stored({}, b'', b'').as_json()"

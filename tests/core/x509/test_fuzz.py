@@ -65,6 +65,7 @@ def test_the_reader_of_der_loses_nothing(chains: list[Given]) -> None:
         assert tree.der() == der
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_mutant_escapes(part: int, chains: list[Given]) -> None:
     """Changed bits, bytes, lengths, tags and values, in leaf, issuer or root, signed anew or not."""

@@ -83,6 +83,7 @@ def test_a_certificate_is_described_by_what_people_ask() -> None:
     assert info.not_before.utcoffset() == timedelta(0)
 
 
+@pytest.mark.process
 @needs_openssl
 def test_serial_and_fingerprint_read_as_openssl_prints_them() -> None:
     """Administrators compare them with what the openssl command shows."""
@@ -549,6 +550,7 @@ def test_the_extended_key_usage_must_allow_servers() -> None:
         assert look([leaf.der, BETWEEN.der], roots=[ROOT.cert]).chain
 
 
+@pytest.mark.process
 @needs_openssl
 @pytest.mark.parametrize("digest", ["sha1", "md5"])
 def test_weak_signatures_are_untrusted_but_for_the_root_s_own(digest: str, tmp_path: Path) -> None:
