@@ -12,18 +12,18 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from entrypoint import editions, stored
-from entrypoint.alive import Alive
 from entrypoint.attempts import Attempts
-from entrypoint.check import AT_ONCE, Found, ManagedPair, look_at_all, running
-from entrypoint.core import schedule, status
+from entrypoint.check import Found, ManagedPair, look_at_all, running
+from entrypoint.core import schedule
+from entrypoint.core.generation.ending import Ending
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.site import Facts, snippets
-from entrypoint.core.model import Outcome, Problem, Refused
+from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.settings import Settings
 from entrypoint.core.times import rfc3339
 from entrypoint.doubts import Doubts
@@ -35,14 +35,14 @@ from entrypoint.edges.supervisord import Supervisord
 from entrypoint.environment import near_misses
 from entrypoint.events import Mailbox, Request, why
 from entrypoint.pairs import Pairs, due, record
-from entrypoint.rollout import Rollout, other_generation_runs
+from entrypoint.publisher import Publisher
+from entrypoint.rollout import Rollout
 from entrypoint.system import disk, memory, signals
 
 log = logging.getLogger("certfront")
 
 _HEARTBEAT = 30.0  # seconds between cycles in which nothing is due: files compared, NGINX's generation looked at
 _UNWATCHED = 1.5  # seconds, more than files must be quiet for
-_SLACK = 30.0  # seconds that a cycle may take beyond its fetches before health says so
 
 
 class Agent:
@@ -58,25 +58,18 @@ class Agent:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings, self.facts, self.clock = settings, facts, clock
-        self.doubts = doubts or Doubts(settings)
         self.templates = packaged.packaged()
         self.generations = Generations(settings.state_dir)
-        own = snippets(settings, facts, self.templates)
-        user = ConfigFiles(settings, own, editions.ran(self.generations))
+        user = ConfigFiles(settings, snippets(settings, facts, self.templates), editions.ran(self.generations))
         self.pairs = Pairs(settings, self.generations, user)
-        self.supervisord = Supervisord(settings.run_dir)
-        self.rollout = Rollout(program, self.generations, self.supervisord, settings.run_dir)
-        self.files = StatusFiles(settings.run_dir)
-        self.alive = Alive(self.files, lambda: clock().timestamp(), monotonic)
+        self.rollout = Rollout(program, self.generations, Supervisord(settings.run_dir), settings.run_dir)
+        told = StatusFiles(settings.run_dir).read() or {}  # by the start, or by an agent before
+        problem = str(told.get("configuration", {}).get("problem", ""))
+        self.attempts = Attempts(self.rollout, self.pairs, monotonic, problem)
+        self.publisher = Publisher(self.attempts, doubts or Doubts(settings), facts.nginx_version, clock, monotonic)
+        self.ending = Ending(self.pairs.problem)
         self.mailbox = Mailbox()
-        self.nginx: dict[str, Any] = {"version": ".".join(map(str, facts.nginx_version)), "running_since": None}
-        self.nginx |= {"last_reload_at": None, "last_reload_ms": None}
-        self.attempts = Attempts(self.rollout, self.pairs, monotonic, self._reloaded)
-        self.asked_at: datetime | None = None
         self.watching: watch.Watch | None = None
-        self.failure = self.rejected = self.pairs.problem
-        told = self.files.read() or {}  # by the start, or by an agent before
-        self.attempts.news.problem = str(told.get("configuration", {}).get("problem", ""))
         self.settled = False
 
     @property
@@ -93,7 +86,7 @@ class Agent:
         loop.add_signal_handler(signal.SIGHUP, self.mailbox.post, "SIGHUP")
         self._watch()
         server = await control.serve(self.settings.run_dir, self._asked)
-        self.alive.follow_the_clock(loop)
+        self.publisher.alive.follow_the_clock(loop)
         await asyncio.to_thread(bool)  # the thread for NGINX's tests: later there may be no process left for it
         async with server:
             await self._converge()
@@ -135,45 +128,46 @@ class Agent:
     async def _asked(self, names: list[str], force: bool) -> list[dict[str, Any]]:
         await self.mailbox.ask(names, force=force)
         slots = [slot for slot in self.slots if not names or {*slot.record.names, slot.record.name} & set(names)]
-        return list(self._status(slots)["certificates"])
+        return list(self.publisher.status(slots, self.ending)["certificates"])
 
     def _pause(self) -> float:
         due = [slot.record.next_check_at for slot in self.slots if slot.record.next_check_at]
         seconds = [(moment - self.clock()).total_seconds() for moment in due]
-        return max(0.0, min([_HEARTBEAT, *seconds, *self.attempts.retries.pauses(self.attempts.clock())]))
+        return max(0.0, min([_HEARTBEAT, *seconds, *self.attempts.pauses()]))
 
     async def _guarded_cycle(self, requests: list[Request]) -> None:
         """The one broad ``except``: whatever goes wrong in a cycle, the next one comes, and NGINX serves on."""
         try:
-            await self._cycle(requests)
-            self.doubts.consider(self.pairs.source, certificates=bool(self.slots))
-            self._publish()
+            sentence = await self._cycle(requests)
+            log.debug("%s: %s", why(requests), sentence)
+            self.publisher.publish(self.ending, self._pause())
         except Exception:
             log.exception("this cycle failed unexpectedly; what was served goes on being served")
             await asyncio.sleep(1)
         finally:
             self.mailbox.answer(requests)
 
-    async def _cycle(self, requests: list[Request]) -> None:
+    async def _cycle(self, requests: list[Request]) -> str:
+        """From the requests to the pairs that are due, what their checks find, a plan, what of it is live: a sentence.
+
+        Nothing below calls back.
+        """
         now = self.clock()
         changed = bool(requests or not self.pairs.being_written(now)) and self.pairs.refresh()
-        chosen = [slot for slot in self.slots if changed or self._due(slot, requests, now)]
         if requests or changed:
-            self.attempts.retries.forget()
-        force = any(request.force for request in requests)
-        found = await look_at_all(chosen, self.settings, now, force=force)
-        looks = {slot.identity: stored.kept_by(slot, result) for slot, result in zip(chosen, found, strict=True)}
-        plan = self._plan(looks)
-        failure = await self._rolled_out(plan, looks, why(requests))
-        of_all = failure and failure.outcome in (Outcome.CONFIG_REJECTED, Outcome.RELOAD_FAILED, Outcome.NOT_SERVED)
-        self.failure = failure = self.pairs.problem or failure
-        self.rejected = self.pairs.problem or (failure if of_all else None)
-        self.attempts.news.whole(self.rejected)
+            self.attempts.forget()
+        chosen = [slot for slot in self.slots if changed or self._due(slot, requests, now)]
+        looks = await self._looks(chosen, now, force=any(request.force for request in requests))
+        self.ending = ending = await self.attempts.run(self._plan(looks), looks, why(requests))
         for slot in chosen:
-            goes_on = self.attempts.kept and slot.served
-            problem = self.attempts.gated.get(slot.identity) if goes_on or not failure else failure
-            said = bool(problem and problem is self.rejected and problem.outcome is Outcome.CONFIG_REJECTED)
+            problem = ending.problem_of(slot.identity, served=slot.served)
+            said = ending.is_of_all(problem)
             record(slot, looks[slot.identity], problem, now, self.settings.check_interval, said=said)
+        return ending.sentence(len(chosen))
+
+    async def _looks(self, chosen: list[ManagedPair], now: datetime, *, force: bool) -> dict[str, Found]:
+        found = await look_at_all(chosen, self.settings, now, force=force)
+        return {slot.identity: stored.kept_by(slot, result) for slot, result in zip(chosen, found, strict=True)}
 
     def _due(self, slot: ManagedPair, requests: list[Request], now: datetime) -> bool:
         asked = any(request.wants(slot.record.wanted) for request in requests)
@@ -193,91 +187,21 @@ class Agent:
         when = rfc3339(self.clock())
         return Plan(self.settings, self.facts, self.templates, usable, reasons, self.pairs.source, when=when)
 
-    async def _rolled_out(self, plan: Plan, looks: dict[str, Found], cause: str) -> Problem | None:
-        """Make the plan live if it differs from what is; returns why it could not be."""
-        if live := self.attempts.live(plan):
-            await self._still_running(*live)
-            return None
-        return await self.attempts.make_live(plan, looks, cause)
-
-    async def _still_running(self, plan: Plan, current: Generation) -> None:
-        """A signal may get lost, a killed agent leaves work half done: what runs must be what is current."""
-        if self.asked_at and abs((self.clock() - self.asked_at).total_seconds()) < _HEARTBEAT:
-            return
-        self.asked_at = self.clock()
-        answered = nginx.generation(self.settings.run_dir)
-        other = answered not in (None, current.number) and await self._other_runs(current)
-        if other:
-            log.warning("NGINX runs generation %s instead of %s: reloading", answered, current.number)
-        if answered is None or (self.rollout.prover.running is not None and not other):
-            return
-        try:
-            await self.rollout.prove(plan, current, reload=other)
-            self.attempts.proved(plan)
-        except Refused as error:
-            log.error("%s", error)
-
-    async def _other_runs(self, current: Generation) -> bool:
-        return await other_generation_runs(self.settings.run_dir, current.number)
-
-    def _reloaded(self, spent: float) -> None:
-        self.nginx |= {"last_reload_at": rfc3339(self.clock()), "last_reload_ms": round(spent, 1)}
-
     async def _converge(self) -> None:
         """Prove what the start or a killed agent left as current; fall back to what was proved before."""
         tried = None
         while (current := self.generations.current()) and current.number != tried:
-            if await self._proved(current):
+            if await self.rollout.stands(self._plan_of(current), current):
                 return
             tried = current.number
             self.pairs.restore()
         self.pairs.doubt()
 
-    async def _proved(self, current: Generation) -> bool:
+    def _plan_of(self, current: Generation) -> Plan:
         usable = {slot.identity: kept for slot in self.slots if (kept := running(slot))}
         refusals = current.manifest.refusals
         ran = editions.last(self.generations, self.pairs.source) or self.pairs.source
-        plan = Plan(self.settings, self.facts, self.templates, usable, {}, ran, refusals)
-        try:
-            await self.rollout.prove(plan, current, reload=await self._other_runs(current))
-            self.rollout.confirm(current)
-            return True
-        except (Refused, OSError) as error:
-            log.error("generation %d is not served as it should be: %s", current.number, error)
-            self.rollout.fall_back(current, str(error))
-            return False
-
-    def _status(self, slots: Iterable[ManagedPair]) -> dict[str, Any]:
-        current = self.generations.current()
-        return status.status(
-            [slot.record for slot in slots],
-            generation=current.number if current else 0,
-            nginx=self.nginx,
-            now=self.clock(),
-            interval=self.settings.check_interval,
-            commented_out=self.attempts.commented_out,
-            warnings=(
-                *self.generations.warnings,
-                *self.doubts.warnings,
-                *self.attempts.warnings,
-                *self.pairs.warnings(),
-                *self.pairs.unseen(),
-            ),
-            problem=self.rejected,
-        )
-
-    def _publish(self) -> None:
-        since = nginx.running_since(self.settings.run_dir / "nginx.pid")
-        self.nginx["running_since"] = rfc3339(since) if since else None
-        rounds = 2 * (len(self.slots) // AT_ONCE + 1)
-        horizon = self._pause() + _SLACK + self.settings.timeout * max(1, len(self.settings.certmgr_hosts)) * rounds
-        try:
-            self.alive.go_on(horizon)
-            self.files.status(self._status(self.slots))
-            besides = "\n".join(filter(None, [self.doubts.not_ready, self.pairs.not_running(self.failure)]))
-            self.files.readiness(status.not_ready((slot.record for slot in self.slots), besides))
-        except OSError as error:
-            log.error("CERTFRONT_RUN_DIR: the status cannot be written: %s", error)
+        return Plan(self.settings, self.facts, self.templates, usable, {}, ran, refusals)
 
 
 def main(settings: Settings) -> int:

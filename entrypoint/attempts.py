@@ -1,94 +1,103 @@
-"""A plan made live, whole or in smaller parts; what was refused is tried again only now and then."""
+"""What is tried of a plan, one after the other: the whole, what ran last with its pairs, one change alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from entrypoint import editions
 from entrypoint.check import Found, running
 from entrypoint.core.generation import variants
+from entrypoint.core.generation.ending import Ending
 from entrypoint.core.generation.gate import Refusals
+from entrypoint.core.generation.news import Line, News
 from entrypoint.core.generation.pairs import wanted
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.retries import Retries
 from entrypoint.core.model import Problem, Refused
 from entrypoint.core.x509.credential import Credential
 from entrypoint.edges.generations import Generation
-from entrypoint.news import News
 from entrypoint.pairs import Pairs, remember
 from entrypoint.rollout import Rollout
 from entrypoint.stored import passwords_of
 
+log = logging.getLogger("certfront")
+
 
 class Attempts:
-    """What came of the plans of one agent, and what of the last one runs.
+    """The plans of one agent, and what of the last one is live.
 
-    ``gated`` are the pairs whose servers NGINX refused or that it did not present; ``commented_out`` and ``warnings``
-    name places in the user's files. ``clock`` is one that nobody sets, in seconds. ``reloaded`` is called with the
-    milliseconds that a reload took.
+    ``gated`` are the pairs that no server presents: NGINX refused the servers, or they are held back.
+    ``commented_out`` and ``warnings`` name places in the user's files. ``clock`` is one that nobody sets, in seconds;
+    ``problem`` is what is said already to be wrong with the user's configuration.
     """
 
-    def __init__(
-        self, rollout: Rollout, pairs: Pairs, clock: Callable[[], float], reloaded: Callable[[float], None]
-    ) -> None:
-        self.rollout, self.pairs, self.clock, self.reloaded = rollout, pairs, clock, reloaded
+    def __init__(self, rollout: Rollout, pairs: Pairs, clock: Callable[[], float], problem: str) -> None:
+        self.rollout, self.pairs, self.clock = rollout, pairs, clock
         self.generations = rollout.generations
-        self.kept = True
         self.retries = Retries(pairs.settings.check_interval)
+        self.news = News(pairs.source, problem)
         self.gated: Mapping[str, Problem] = {}
         self.commented_out: Mapping[str, str] = {}
         self.warnings: tuple[tuple[str, str], ...] = ()
-        self.news = News(pairs.source)
+        self._spent: float | None = None
         self._remarked: tuple[int, tuple[tuple[str, str], ...]] = (0, ())
 
-    def live(self, plan: Plan) -> tuple[Plan, Generation] | None:
-        """The plan, without what is known to be refused, and its generation, where that is what is live."""
+    def forget(self) -> None:
+        """Let the next try come at once: something changed, or somebody asks for it."""
+        self.retries.forget()
+
+    def pauses(self) -> list[float]:
+        """In how many seconds NGINX is to be asked again for what it refused a part of, or did not present."""
+        return self.retries.pauses(self.clock())
+
+    async def run(self, plan: Plan, looks: Mapping[str, Found], cause: str) -> Ending:
+        """Make the plan live as far as it goes; ``looks`` are what its pairs' checks found, ``cause`` is for people."""
+        self._spent, failure, goes_on = None, None, True
         plan = self.retries.possible(plan, self.clock())
-        current = self.generations.current()
-        if not current or not self._is_live(current, self.retries.digest(plan)):
-            return None
-        self._note(replace(plan, remarks=self._remarks(current)))
-        self.kept = True
-        return plan, current
-
-    async def make_live(self, plan: Plan, looks: Mapping[str, Found], cause: str) -> Problem | None:
-        """Make the plan live, or else smaller ones; returns why it could not be.
-
-        Where it is the user's change that is refused, what ran before goes on, and its pairs are renewed: ``kept``.
-        """
-        plan = self.retries.possible(plan, self.clock())
-        current, last = self.generations.current(), self._last(plan)
-        refused = self.retries.refusal(plan, last, self.clock())
-        failure = refused or await self._applied(plan, looks, cause)
-        if failure and not refused:
-            self.retries.refused(plan, last, failure, self.clock())
-        self.kept = not failure or (last is not None and await self._goes_on(last, looks, cause))
-        if not (self.kept or refused):
-            await self._parts(plan, current, looks, cause)
-        return failure
-
-    async def _parts(self, plan: Plan, current: Generation | None, looks: Mapping[str, Found], cause: str) -> None:
-        """Without the user's files where none of them runs anyway; each of several changes alone."""
-        if plan.source and not (current and current.manifest.source):
-            await self._part(replace(plan, source=None), looks, cause)
-            return
-        for identity in variants.changes(plan, self._running()):
-            await self._part(variants.one_change(plan, identity, self._running()), looks, cause)
-
-    async def _part(self, part: Plan, looks: Mapping[str, Found], cause: str) -> None:
-        live = self.generations.current()
-        if live and self._is_live(live, part.digest):
-            self._note(replace(part, remarks=self._remarks(live)))
+        if live := self._live(plan, self.retries.digest(plan)):
+            await self._keep(live)
         else:
-            await self._applied(part, looks, cause)
+            failure, goes_on = await self._tried(plan, looks, cause)
+        current = self.generations.current()
+        number = current.number if current else 0
+        ending = Ending(self.pairs.problem or failure, goes_on, self.gated, number, self._spent)
+        _say(self.news.of_whole(ending.rejected))
+        return ending
 
-    def _running(self) -> dict[str, Credential | None]:
-        return {slot.identity: running(slot) for slot in self.pairs.slots}
+    def _live(self, plan: Plan, digest: str) -> Plan | None:
+        """The plan, with NGINX's warnings, where the live generation is its own: then it is noted to run."""
+        current = self.generations.current()
+        if not current or current.manifest.digest != digest:
+            return None
+        if self.generations.is_refused(current):
+            return None  # the way back from it has failed
+        if self._remarked[0] != current.number:
+            self._remarked = current.number, self.generations.remarks(current)
+        plan = replace(plan, remarks=self._remarked[1])
+        self._note(plan)
+        return plan
 
-    def _is_live(self, current: Generation, digest: str) -> bool:
-        """Whether what is current is that plan; the way back from one that was refused may have failed."""
-        return current.manifest.digest == digest and not self.generations.is_refused(current)
+    async def _keep(self, plan: Plan) -> None:
+        try:
+            if await self.rollout.keep(plan):
+                self._note(plan)
+                remember(self.pairs.slots, plan, {})
+        except Refused as error:
+            log.error("%s", error)
+
+    async def _tried(self, plan: Plan, looks: Mapping[str, Found], cause: str) -> tuple[Problem | None, bool]:
+        """Why the whole plan is not live, and whether in its place all of what ran last is."""
+        current, last = self.generations.current(), self._last(plan)
+        resting = self.retries.refusal(plan, last, self.clock())
+        failure = resting or await self._applied(plan, looks, cause)
+        if failure and not resting:
+            self.retries.refused(plan, last, failure, self.clock())
+        goes_on = not failure or (last is not None and await self._goes_on(last, looks, cause))
+        if not (goes_on or resting):
+            await self._smaller(plan, current, looks, cause)
+        return failure, goes_on
 
     def _last(self, plan: Plan) -> Plan | None:
         """The plan with as much of the user's configuration as ran last; None where that is the same, or not known."""
@@ -106,55 +115,56 @@ class Attempts:
     async def _goes_on(self, last: Plan, looks: Mapping[str, Found], cause: str) -> bool:
         """Whether all of what ran last does, with the pairs as they are now."""
         current = self.generations.current()
-        if current and self._is_live(current, last.digest):
-            self._note(replace(last, remarks=self._remarks(current)))
+        if self._live(last, last.digest):
             return True
         if self.retries.fallback_refusal(last, self.clock()):
             return False
         failure = await self._applied(last, looks, cause)
         if failure:
             self.retries.fallback_refused(last, failure, self.clock())
-            await self._parts(last, current, looks, cause)
+            await self._smaller(last, current, looks, cause)
         return not failure
 
+    async def _smaller(self, plan: Plan, current: Generation | None, looks: Mapping[str, Found], cause: str) -> None:
+        """Without the user's files where none of them runs anyway; else each of several changes alone."""
+        if plan.source and not (current and current.manifest.source):
+            await self._one(replace(plan, source=None), looks, cause)
+            return
+        for identity in variants.changes(plan, self._running()):
+            await self._one(variants.one_change(plan, identity, self._running()), looks, cause)
+
+    async def _one(self, smaller: Plan, looks: Mapping[str, Found], cause: str) -> None:
+        if not self._live(smaller, smaller.digest):
+            await self._applied(smaller, looks, cause)
+
+    def _running(self) -> dict[str, Credential | None]:
+        return {slot.identity: running(slot) for slot in self.pairs.slots}
+
     async def _applied(self, plan: Plan, looks: Mapping[str, Found], cause: str) -> Problem | None:
-        slots = self.pairs.slots
-        known = passwords_of(slots)
+        """Roll a plan out, and note as much of it as is live then; returns why nothing of it is."""
         try:
-            applied, spent, failed = await self.rollout.apply(plan, known, cause)
+            applied = await self.rollout.apply(plan, passwords_of(self.pairs.slots), cause)
         except Refused as error:
             return error.problem
-        self.retries.live(plan, applied, failed, self.clock())
-        plan = applied
-        self._note(plan)
-        if spent is not None:
-            self._say_change(plan)
-            self.reloaded(spent)
-        remember(slots, plan, looks)
+        self.retries.live(plan, applied.plan, applied.failed, self.clock())
+        self._note(applied.plan)
+        if applied.spent is not None:
+            self._spent = applied.spent
+            if applied.plan.source is self.pairs.source:  # and not another in its place
+                _say(self.news.of_change(applied.plan.source, applied.generation.number))
+        remember(self.pairs.slots, applied.plan, looks)
         return None
-
-    def _say_change(self, plan: Plan) -> None:
-        """News where the configuration as it is now runs, and not another in its place."""
-        live = self.generations.current()
-        if live and plan.source is self.pairs.source and plan.source is not self.news.source:
-            self.news.taken_up(plan.source, live.number)
-
-    def _remarks(self, current: Generation) -> tuple[tuple[str, str], ...]:
-        """What NGINX warned of in what is live, read once."""
-        if self._remarked[0] != current.number:
-            self._remarked = current.number, self.generations.remarks(current)
-        return self._remarked[1]
-
-    def proved(self, plan: Plan) -> None:
-        """What ran before this process did is proved."""
-        self._note(plan)
-        remember(self.pairs.slots, plan, {})
 
     def _note(self, plan: Plan) -> None:
         """What of the user's configuration does not run, and what is said of it besides."""
-        self.gated, self.commented_out = plan.gate.gated_pairs, plan.gate.users_part
-        self.gated = {**self.gated, **self.retries.held_back}
+        self.gated = {**plan.gate.gated_pairs, **self.retries.held_back}
+        self.commented_out = plan.gate.users_part
         self.warnings = (*plan.warnings(), *self.rollout.prover.warnings)
         for slot in self.pairs.slots:
             slot.unproved = self.rollout.prover.details.get(slot.identity, "")
-        self.news.runs(plan)
+        _say(self.news.of_live(plan))
+
+
+def _say(lines: Iterable[Line]) -> None:
+    for level, text in lines:
+        getattr(log, level)("%s", text)

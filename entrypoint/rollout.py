@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ log = logging.getLogger("certfront")
 
 _POLL = 0.005  # seconds
 _TIMEOUT = 10.0  # seconds for NGINX to switch
+_LOOK = 30.0  # seconds between looks at what runs
 _CHANGING_OVER = 10  # answers within half a second: old workers give some for 0.2 s after a reload
 
 
@@ -38,6 +40,7 @@ class Applied(NamedTuple):
     """
 
     plan: Plan
+    generation: Generation
     spent: float | None
     failed: Mapping[str, str]
 
@@ -52,6 +55,7 @@ class Rollout:
     run_dir: Path
     untidy: bool = False
     owed: Generation | None = None  # what should be current again, and could not be made so
+    _looked: float = -math.inf
 
     def __post_init__(self) -> None:
         self.stager = Stager(self.program, self.generations)
@@ -68,22 +72,25 @@ class Rollout:
         while True:
             plan, generation = await self._accepted(plan, known, why)
             if before and generation.number == before.number:
-                return Applied(plan, None, failed)
+                return Applied(plan, before, None, failed)
             try:
-                if before and not before.manifest.source and on_single_addresses(plan):
-                    await self._close_sockets(plan, why)
-                self.generations.publish(generation)
-                spent = await self.prove(plan, generation, reload=True, before=before)
+                return Applied(plan, generation, await self._switched(plan, generation, before, why), failed)
             except (Refused, OSError) as error:
                 self._roll_back(before, generation, str(error))
                 plan = self._without_failed(plan, error, before)
                 failed |= error.failed if isinstance(error, NotServed) else {}
                 if before and before.manifest.digest == plan.digest:
-                    return Applied(plan, None, failed)
-            else:
-                self.owed = None
-                self.confirm(generation)
-                return Applied(plan, spent, failed)
+                    return Applied(plan, before, None, failed)
+
+    async def _switched(self, plan: Plan, generation: Generation, before: Generation | None, why: str) -> float:
+        """Make an accepted generation current and prove it. Returns milliseconds."""
+        if before and not before.manifest.source and on_single_addresses(plan):
+            await self._close_sockets(plan, why)
+        self.generations.publish(generation)
+        spent = await self.prove(plan, generation, reload=True, before=before)
+        self.owed = None
+        self._confirm(generation)
+        return spent
 
     async def _close_sockets(self, plan: Plan, why: str) -> None:
         """Run nothing of the built-in site for a moment: NGINX opens no address while one on all of them is open."""
@@ -91,7 +98,7 @@ class Rollout:
         self.generations.publish(generation)
         old = self.prover.workers()
         self._reload()
-        await self._switched(bare, generation, old)
+        await self._answers(bare, generation, old)
 
     def _without_failed(self, plan: Plan, error: Refused | OSError, before: Generation | None) -> Plan:
         """The plan with what was presented before in place of the pairs that failed.
@@ -132,7 +139,7 @@ class Rollout:
         old = self.prover.workers() if reload else None
         if reload:
             self._reload()
-        await self._switched(plan, generation, old)
+        await self._answers(plan, generation, old)
         await self.prover.prove(plan, {pair for pair in plan.included if _same(pair, generation, before)})
         return (time.monotonic() - started) * 1000
 
@@ -140,7 +147,7 @@ class Rollout:
         nginx.forget_refusals(self.run_dir)
         self.supervisord.reload_nginx()
 
-    async def _switched(self, plan: Plan, generation: Generation, old: frozenset[int] | None) -> None:
+    async def _answers(self, plan: Plan, generation: Generation, old: frozenset[int] | None) -> None:
         number, deadline = generation.number, time.monotonic() + _TIMEOUT
         while nginx.generation(self.run_dir) != number:
             if refused := nginx.refused_reload(self.run_dir):
@@ -155,7 +162,53 @@ class Rollout:
             await asyncio.sleep(_POLL)
         await self.prover.old_workers_gone(old)
 
-    def confirm(self, generation: Generation) -> None:
+    async def keep(self, plan: Plan) -> bool:
+        """See that NGINX runs what is current, the plan's: a signal may get lost, a killed agent leaves work half done.
+
+        Returns whether that had to be proved. Raises `Refused` where it is not served.
+        """
+        current, now = self.generations.current(), time.monotonic()
+        if not current or now < self._looked + _LOOK:
+            return False
+        self._looked = now
+        answered = nginx.generation(self.run_dir)
+        other = answered not in (None, current.number) and await self._other_runs(current)
+        if other:
+            log.warning("NGINX runs generation %s instead of %s: reloading", answered, current.number)
+        if answered is None or (self.prover.running is not None and not other):
+            return False
+        await self.prove(plan, current, reload=other)
+        return True
+
+    async def stands(self, plan: Plan, current: Generation) -> bool:
+        """Whether a generation that a start or a killed agent left as current is served; if not, the last proved one.
+
+        ``plan`` is what it was made of.
+        """
+        try:
+            await self.prove(plan, current, reload=await self._other_runs(current))
+            self._confirm(current)
+            return True
+        except (Refused, OSError) as error:
+            log.error("generation %d is not served as it should be: %s", current.number, error)
+            self.fall_back(current, str(error))
+            return False
+
+    async def _other_runs(self, current: Generation) -> bool:
+        """Whether a running NGINX answers with another generation and no longer just changes over from it.
+
+        One that is still starting is waited for.
+        """
+        others = 0
+        for _ in range(100):
+            answered = nginx.generation(self.run_dir)
+            others += answered not in (None, current.number)
+            if answered == current.number or others == _CHANGING_OVER:
+                return answered != current.number
+            await asyncio.sleep(0.05)
+        return False
+
+    def _confirm(self, generation: Generation) -> None:
         """Remember a generation as proved."""
         self.untidy = True
         try:
@@ -211,21 +264,6 @@ class Rollout:
         current = self.generations.current()
         before = current.manifest.password_file if current else ""
         return [*known, *(key_files.passwords(Path(before)) if before else [])]
-
-
-async def other_generation_runs(run_dir: Path, number: int) -> bool:
-    """Whether a running NGINX answers with another generation and no longer just changes over from it.
-
-    One that is still starting is waited for.
-    """
-    others = 0
-    for _ in range(100):
-        answered = nginx.generation(run_dir)
-        others += answered not in (None, number)
-        if answered == number or others == _CHANGING_OVER:
-            return answered != number
-        await asyncio.sleep(0.05)
-    return False
 
 
 def _same(identity: str, generation: Generation, before: Generation | None) -> bool:

@@ -50,7 +50,7 @@ class Life:
 
     def restarted(self) -> Agent:
         self.agent = Agent(self.settings, rig.NEW, rig.facts(), lambda: self.now, monotonic=self.rested)
-        self.agent.files.prepare()
+        self.agent.publisher.files.prepare()
         return self.agent
 
     def rested(self) -> float:
@@ -59,7 +59,7 @@ class Life:
     def cycle(self, *requests: Request) -> dict[str, Any]:
         """One cycle; returns what the published status says of the certificate."""
         asyncio.run(self.agent._guarded_cycle(list(requests)))
-        status = self.agent.files.read()
+        status = self.agent.publisher.files.read()
         assert status is not None
         assert status["updated_at"] == f"{self.now:%Y-%m-%dT%H:%M:%SZ}"
         entry = status["certificates"][0]
@@ -197,6 +197,21 @@ def test_said_once(life: Life, certmgr: StandInCertMgr, caplog: pytest.LogCaptur
     assert told == ["handshake-failed", "not-tls", "wrong-name", "handshake-failed"]
 
 
+def test_one_sentence(life: Life, certmgr: StandInCertMgr, caplog: pytest.LogCaptureFixture) -> None:
+    """A cycle that changed nothing ends in one line, for debugging only."""
+    caplog.set_level(logging.DEBUG, "certfront")
+    certmgr.put(_credential(SITE))
+    life.cycle()
+    caplog.clear()
+    life.cycle()
+    life.cycle(Request((), False, "SIGHUP"))
+    said = [(record.levelname, record.getMessage()) for record in caplog.records if "pairs checked" in record.message]
+    assert said == [
+        ("DEBUG", "timer: 0 pairs checked; generation 1 runs on"),
+        ("DEBUG", "SIGHUP: 1 pairs checked; generation 1 runs on"),
+    ]
+
+
 def test_a_cycle_that_fails(
     life: Life, certmgr: StandInCertMgr, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -298,8 +313,8 @@ def test_no_process_for_a_test(
         monkeypatch.setattr(subprocess, "run", fail)
         life.settings.key_files[0].write_bytes(pki.key_pem(KEY) + b"\n")
         cycle(10)
-        assert life.agent.rejected
-        assert "could not be started" in life.agent.rejected.detail
+        assert life.agent.ending.rejected
+        assert "could not be started" in life.agent.ending.rejected.detail
         for _ in range(5):
             cycle(1)
         life.now += step

@@ -1,0 +1,87 @@
+"""What is news of the user's configuration, for the log: each piece once, in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, NamedTuple
+
+from entrypoint.core.conf.configuration import Source
+from entrypoint.core.generation.plan import Plan
+from entrypoint.core.model import Problem
+
+_MOST_NAMES = 3
+
+
+class Line(NamedTuple):
+    """A line for the log, with its level."""
+
+    level: Literal["info", "warning", "error"]
+    text: str
+
+
+class News:
+    """What was said before. ``source`` is what runs at the beginning, ``problem`` what is known to be wrong with it."""
+
+    def __init__(self, source: Source | None, problem: str = "") -> None:
+        self._source, self._problem = source, problem
+        self._refused: Mapping[str, str] = {}
+        self._warned: frozenset[str] = frozenset()
+        self._seen: tuple[object, ...] = ()
+
+    def of_live(self, plan: Plan) -> list[Line]:
+        """A plan is live: NGINX's warnings, and what was refused before."""
+        if (plan.source, plan.refusals, plan.remarks) == self._seen:
+            return []
+        self._seen = plan.source, plan.refusals, plan.remarks
+        warnings = self._of_warnings(plan.remarks)
+        refused = plan.gate.refused.users_part
+        again = [Line("info", f"{where}: runs again") for where in _running_again(plan, self._refused, refused)]
+        self._refused = refused
+        return warnings + again
+
+    def of_change(self, source: Source | None, number: int) -> list[Line]:
+        """The configuration as it is now came to be live with a generation."""
+        changed = sorted(_changed(self._source, source)) if source is not self._source else []
+        self._source = source
+        if not changed:
+            return []
+        more = f" and {len(changed) - _MOST_NAMES} more" if len(changed) > _MOST_NAMES else ""
+        return [Line("info", f"the change of {', '.join(changed[:_MOST_NAMES])}{more} is live: generation {number}")]
+
+    def of_whole(self, problem: Problem | None) -> list[Line]:
+        """Whether the configuration is refused as a whole."""
+        before, self._problem = self._problem, problem.detail if problem else ""
+        if self._problem not in ("", before):
+            text = f"the configuration is refused as a whole: {self._problem}; what ran last is kept"
+            return [Line("error", text)]
+        return [Line("info", "the configuration is accepted again")] if before and not problem else []
+
+    def _of_warnings(self, remarks: Iterable[tuple[str, str]]) -> list[Line]:
+        places: dict[str, list[str]] = {}
+        for where, why in remarks:
+            places.setdefault(why, []).append(where)
+        fresh = [(why, found) for why, found in places.items() if why not in self._warned]
+        self._warned = frozenset(places)
+        return [Line("warning", f"NGINX warns: {found[0]}: {why}{_more(len(found) - 1)}") for why, found in fresh]
+
+
+def _more(places: int) -> str:
+    return f" (and {places} places more, see `certfront status`)" if places else ""
+
+
+def _running_again(plan: Plan, before: Iterable[str], refused: Iterable[str]) -> Iterator[str]:
+    """Of the places that were refused before those where something is that runs: others were removed, or moved."""
+    if not plan.source:
+        return
+    still = {where.rpartition(":")[0] for where in refused} | set(refused)
+    servers = {server.where for server in plan.source.configuration.servers}
+    for where in sorted({*before} - {*refused}):
+        file = where if where in plan.source.texts else where.rpartition(":")[0]
+        if where in servers or (file in plan.source.texts and file not in still):
+            yield where
+
+
+def _changed(before: Source | None, now: Source | None) -> set[str]:
+    """The files that differ."""
+    old, new = (dict(source.texts) if source else {} for source in (before, now))
+    return {path for path in old.keys() | new.keys() if old.get(path) != new.get(path)}

@@ -1,0 +1,78 @@
+"""What the agent publishes after each cycle, for NGINX to serve: the status, readiness and a sign of life."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from entrypoint.alive import Alive
+from entrypoint.attempts import Attempts
+from entrypoint.check import AT_ONCE, ManagedPair
+from entrypoint.core import status
+from entrypoint.core.generation.ending import Ending
+from entrypoint.core.times import rfc3339
+from entrypoint.doubts import Doubts
+from entrypoint.edges import nginx
+from entrypoint.edges.status_files import StatusFiles
+
+log = logging.getLogger("certfront")
+
+_SLACK = 30.0  # seconds that a cycle may take beyond its fetches before health says so
+
+
+class Publisher:
+    """``wall`` tells the time, ``monotonic`` is a clock that nobody sets; ``version`` is NGINX's."""
+
+    def __init__(
+        self,
+        attempts: Attempts,
+        doubts: Doubts,
+        version: Iterable[int],
+        wall: Callable[[], datetime],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.attempts, self.pairs, self.doubts, self.wall = attempts, attempts.pairs, doubts, wall
+        self.settings = self.pairs.settings
+        self.files = StatusFiles(self.settings.run_dir)
+        self.alive = Alive(self.files, lambda: wall().timestamp(), monotonic)
+        self.nginx: dict[str, Any] = {"version": ".".join(map(str, version)), "running_since": None}
+        self.nginx |= {"last_reload_at": None, "last_reload_ms": None}
+
+    def publish(self, ending: Ending, pause: float) -> None:
+        """Publish how a cycle ended; the next one comes after so many seconds at the latest."""
+        if ending.spent is not None:
+            self.nginx |= {"last_reload_at": rfc3339(self.wall()), "last_reload_ms": round(ending.spent, 1)}
+        since = nginx.running_since(self.settings.run_dir / "nginx.pid")
+        self.nginx["running_since"] = rfc3339(since) if since else None
+        self.doubts.consider(self.pairs.source, certificates=bool(self.pairs.slots))
+        rounds = 2 * (len(self.pairs.slots) // AT_ONCE + 1)
+        longest = self.settings.timeout * max(1, len(self.settings.certmgr_hosts)) * rounds
+        try:
+            self.alive.go_on(pause + _SLACK + longest)
+            self.files.status(self.status(self.pairs.slots, ending))
+            besides = "\n".join(filter(None, [self.doubts.not_ready, self.pairs.not_running(ending.failure)]))
+            self.files.readiness(status.not_ready((slot.record for slot in self.pairs.slots), besides))
+        except OSError as error:
+            log.error("CERTFRONT_RUN_DIR: the status cannot be written: %s", error)
+
+    def status(self, slots: Iterable[ManagedPair], ending: Ending) -> dict[str, Any]:
+        """The status, of some of the pairs."""
+        current = self.pairs.generations.current()
+        return status.status(
+            [slot.record for slot in slots],
+            generation=current.number if current else 0,
+            nginx=self.nginx,
+            now=self.wall(),
+            interval=self.settings.check_interval,
+            commented_out=self.attempts.commented_out,
+            warnings=(
+                *self.pairs.generations.warnings,
+                *self.doubts.warnings,
+                *self.attempts.warnings,
+                *self.pairs.warnings(),
+                *self.pairs.unseen(),
+            ),
+            problem=ending.rejected,
+        )
