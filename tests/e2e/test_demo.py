@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import rig
 from tests.support.front import processes_with
 from tests.support.waiting import PATIENCE
 
@@ -31,7 +32,7 @@ def folder() -> Iterator[Path]:
 @contextmanager
 def _demo(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """The demo with its folders and its processes where they can be found."""
-    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "NGINX_BIN": rig.NEW, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "entrypoint", "demo", *arguments]
     output = subprocess.PIPE
     # A shell starts what runs in its background with Ctrl-C ignored, and that would be inherited.
