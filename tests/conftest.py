@@ -19,7 +19,10 @@ NEEDS = {
 # Where the pure tests are: they start no program, but for those that are marked so.
 PURE = (
     "core",
-    *(f"test_{name}.py" for name in ("alive", "architecture", "check", "doubts", "environment", "terminal")),
+    *(
+        f"test_{name}.py"
+        for name in ("alive", "architecture", "check", "documents", "doubts", "environment", "terminal")
+    ),
 )
 SLOW = ("fuzz", "process")
 
