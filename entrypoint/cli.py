@@ -9,6 +9,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 from entrypoint import __version__
 from entrypoint.core import values
@@ -16,6 +18,9 @@ from entrypoint.core.model import KeyType, Refused
 from entrypoint.core.settings import Endpoint, Settings
 from entrypoint.core.shown import all_shown, shown
 from entrypoint.environment import SettingsError, from_environment
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 Command = Callable[[argparse.Namespace], int]
 Fail = Callable[[str, Sequence[str], int], int]
@@ -91,36 +96,38 @@ def _agent(_: argparse.Namespace) -> int:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    import asyncio
-
     from entrypoint.core import names
     from entrypoint.core.x509 import pem, vet
     from entrypoint.core.x509.certificate import describe
+
+    name, settings = _name(arguments.name), _settings()
+    endpoints = [arguments.certmgr] if arguments.certmgr else settings.certmgr_hosts
+    if not endpoints:
+        raise SettingsError(["CERTMGR_HOST: expected a host, found nothing; or give --certmgr HOST[:PORT]"])
+    endpoint, chain = _first_chain(endpoints, name, arguments.key_type, settings.timeout)
+    sys.stdout.write(pem.encode(chain).decode())
+    found = describe(chain[0]).names
+    if any(names.covers(presented, name) for presented in found):
+        return 0
+    returned = f"{endpoint} returned a certificate for {', '.join(found)}, not for {name}"
+    return _fail(returned, [vet.DEFAULT_CERTIFICATE], 1)
+
+
+def _first_chain(
+    endpoints: Sequence[Endpoint], name: str, key_type: KeyType | None, timeout: float
+) -> tuple[Endpoint, tuple[bytes, ...]]:
+    """The chain of the first CertMgr that presents one, and which one that is. Raises `Refused` where none does."""
+    import asyncio
+
     from entrypoint.core.x509.chain import arranged
     from entrypoint.edges import certmgr
 
-    name = _name(arguments.name)
-    settings = _settings()
-    endpoints = [arguments.certmgr] if arguments.certmgr else list(settings.certmgr_hosts)
-    if not endpoints:
-        raise SettingsError(["CERTMGR_HOST: expected a host, found nothing; or give --certmgr HOST[:PORT]"])
     problems = []
     for endpoint in endpoints:
-        fetching = certmgr.fetch(endpoint.host, endpoint.port, name, arguments.key_type, settings.timeout)
         try:
-            chain = arranged(asyncio.run(fetching))
+            return endpoint, arranged(asyncio.run(certmgr.fetch(endpoint.host, endpoint.port, name, key_type, timeout)))
         except Refused as error:
             problems.append(error)
-            continue
-        sys.stdout.write(pem.encode(chain).decode())
-        found = describe(chain[0])
-        if any(names.covers(presented, name) for presented in found.names):
-            return 0
-        return _fail(
-            f"{endpoint} returned a certificate for {', '.join(found.names)}, not for {name}",
-            [vet.DEFAULT_CERTIFICATE],
-            1,
-        )
     for problem in problems[:-1]:
         print(f"certfront: {problem}", file=sys.stderr)
     raise problems[-1]
@@ -134,22 +141,27 @@ def _name(text: str) -> str:
 
 
 def _status(arguments: argparse.Namespace) -> int:
+    from entrypoint.core.terminal import overview
     from entrypoint.edges.status_files import StatusFiles
-    from entrypoint.terminal import overview
 
     settings = _settings()
     found = StatusFiles(settings.run_dir).read()
     if found is None:
         hint = "is `certfront run` running with the same CERTFRONT_RUN_DIR?"
         return _fail(f"there is no status in {settings.run_dir}", [hint], 1)
-    print(json.dumps(all_shown(found), indent=1, ensure_ascii=False) if arguments.json else overview(found))
+    as_json = json.dumps(all_shown(found), indent=1, ensure_ascii=False) if arguments.json else ""
+    print(as_json or overview(found, colour=_colour()))
     return 0
+
+
+def _colour() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
 def _refresh(arguments: argparse.Namespace) -> int:
     from entrypoint.core.model import Outcome
+    from entrypoint.core.terminal import certificate
     from entrypoint.edges import control
-    from entrypoint.terminal import certificate
 
     settings = _settings()
     names = [_name(name) for name in arguments.name]
@@ -158,7 +170,7 @@ def _refresh(arguments: argparse.Namespace) -> int:
     if not found:
         return _fail(f"no certificate is kept for {', '.join(names) or 'any name'}", ["see `certfront status`"], 1)
     for entry in found:
-        print(certificate(entry))
+        print(certificate(entry, colour=_colour()))
     return 0 if all(Outcome(entry["outcome"]).good for entry in found) else 1
 
 
@@ -205,10 +217,6 @@ def _demo_certmgr(arguments: argparse.Namespace) -> int:
     return cli_certmgr.run(arguments)
 
 
-def _not_yet(arguments: argparse.Namespace) -> int:
-    return _fail(f"`certfront {arguments.command}` is not yet in this version", [], 1)
-
-
 def _endpoint(text: str) -> Endpoint:
     try:
         return values.endpoint(text)
@@ -223,15 +231,23 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"certfront {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_commands(partial(_added, commands))
+    if "demo-certmgr" in argv[:1] or "_ARGCOMPLETE" in os.environ:
+        from entrypoint.demo import cli_certmgr
 
-    def add(name: str, call: Command, text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        command.set_defaults(call=call)
-        return command
+        cli_certmgr.add_arguments(commands.choices["demo-certmgr"])
+    return parser
 
+
+def _added(commands: Commands, name: str, call: Command, text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    command.set_defaults(call=call)
+    return command
+
+
+def _add_commands(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:
     add("run", _run, "boot and supervise NGINX and the agent (the container's default)")
     add("agent", _agent, "the agent's process, as `run` starts it")
-    add("check", _not_yet, "dry run of settings, key, CertMgr and configuration (not yet in this version)")
     command = add("fetch", _fetch, "print the chain that CertMgr presents for a name as PEM, leaf first")
     command.add_argument("name", metavar="NAME", help="the name to ask for by SNI")
     command.add_argument("--certmgr", type=_endpoint, metavar="HOST[:PORT]", help="instead of CERTMGR_HOST")
@@ -243,15 +259,9 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     command.add_argument("--force", action="store_true", help="accept an older certificate than the one served")
     command = add("render", _render, "print the configuration that would run, with what is commented out and why")
     command.add_argument("--diff", action="store_true", help="print what differs from NGINX_CONF and what it includes")
-    add("import", _not_yet, "vet and install a key or chain from a file (not yet in this version)")
     command = add("health", _health, "exit with 0 if NGINX serves and the agent is alive, otherwise with 1")
     command.add_argument("--ready", action="store_true", help="only once every certificate is served")
     command.add_argument("--image", action="store_true", help="0 as well in a container that runs another command")
     command = add("demo", _demo, "a guided tour on loopback with a stand-in CertMgr")
     command.add_argument("--exit", action="store_true", help="end after the tour, with 1 if a step failed")
-    command = add("demo-certmgr", _demo_certmgr, "the stand-in CertMgr alone")
-    if "demo-certmgr" in argv[:1] or "_ARGCOMPLETE" in os.environ:
-        from entrypoint.demo import cli_certmgr
-
-        cli_certmgr.add_arguments(command)
-    return parser
+    add("demo-certmgr", _demo_certmgr, "the stand-in CertMgr alone")

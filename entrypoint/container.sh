@@ -102,7 +102,7 @@ case ${1:-run} in
         others ''
         exec env --block-signal=TERM,QUIT,INT certfront run
         ;;
-    agent | check | fetch | status | refresh | render | import | health | demo | demo-certmgr | -*)
+    agent | fetch | status | refresh | render | health | demo | demo-certmgr | -*)
         exec certfront "$@"
         ;;
     *)

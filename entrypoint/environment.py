@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from entrypoint.core import spelling, values
 from entrypoint.core.doubts import of_settings
@@ -44,46 +44,53 @@ def near_misses(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(spelling.near_misses(environ, reader.known))
 
 
-def _read(env: _Reader) -> Settings:
-    hosts = tuple(env.each("CERTMGR_HOST", values.endpoint))
-    https_port = env.read("HTTPS_PORT", "443", values.port, 443)
-    nginx_conf = env.read("NGINX_CONF", "/etc/nginx/nginx.conf", _path, Path())
-    http3 = env.choice("HTTP3", "off", "on") == "on"
-    key_unlock = env.choice("KEY_UNLOCK", "nginx", "memory")
-    return Settings(
-        certmgr_hosts=hosts,
-        certmgr_lookup=env.read("CERTMGR_LOOKUP", "", values.lookup, ""),
-        check_interval=env.read("CERTMGR_CHECK_INTERVAL", "300", values.interval, 300.0),
-        timeout=env.read("CERTMGR_TIMEOUT", "10", values.seconds, 10.0),
-        trusted_roots_file=env.read("TRUSTED_ROOTS_FILE", "", values.roots, ""),
-        server_names=tuple(dict.fromkeys(env.each("SERVER_NAME", values.host_name))),
-        upstream=env.read("UPSTREAM", "", values.upstream, ""),
-        key_files=_key_files(env),
-        key_password_file=env.read("KEY_PASSWORD_FILE", "/etc/nginx/ssl_pw.txt", _path, Path()),
-        key_unlock=key_unlock,
-        acme_challenge=env.choice("ACME_CHALLENGE", "redirect", "proxy", "off"),
-        acme_challenge_target=env.read("ACME_CHALLENGE_TARGET", "", values.origin, "")
-        or (f"https://{hosts[0]}" if hosts else ""),
-        before_tls=env.choice("BEFORE_TLS", "wait", "serve"),
-        http_port=env.read("HTTP_PORT", "80", values.port, 80),
-        https_port=https_port,
-        status_address=env.read("STATUS_ADDRESS", "", values.address, ""),
-        status_port=env.read("STATUS_PORT", "8081", values.port, 8081),
-        https_public_port=env.read("HTTPS_PUBLIC_PORT", str(https_port), values.port, https_port),
-        http3=http3,
-        hsts=env.read("HSTS", "off", values.header, ""),
-        log_format=env.choice("LOG_FORMAT", "text", "json"),
-        log_level=env.choice("LOG_LEVEL", "info", "debug", "warning", "error"),
-        state_dir=env.read("CERTFRONT_STATE_DIR", "/var/lib/certfront", _path, Path()),
-        run_dir=env.read("CERTFRONT_RUN_DIR", "/run/certfront", _path, Path()),
-        nginx_bin=env.read("NGINX_BIN", "nginx", values.word, "nginx"),
-        nginx_conf=nginx_conf,
-        key_given=bool(env.text("KEY_FILE")),
-    )
-
-
 def _path(text: str) -> Path:
     return Path(values.path(text))
+
+
+# Fields of the settings that one variable each sets: its name, its default, and what reads its value.
+_VARIABLES: Mapping[str, tuple[str, str, Callable[[str], object]]] = {
+    "nginx_conf": ("NGINX_CONF", "/etc/nginx/nginx.conf", _path),
+    "certmgr_lookup": ("CERTMGR_LOOKUP", "", values.lookup),
+    "check_interval": ("CERTMGR_CHECK_INTERVAL", "300", values.interval),
+    "timeout": ("CERTMGR_TIMEOUT", "10", values.seconds),
+    "trusted_roots_file": ("TRUSTED_ROOTS_FILE", "", values.roots),
+    "upstream": ("UPSTREAM", "", values.upstream),
+    "key_password_file": ("KEY_PASSWORD_FILE", "/etc/nginx/ssl_pw.txt", _path),
+    "http_port": ("HTTP_PORT", "80", values.port),
+    "https_port": ("HTTPS_PORT", "443", values.port),
+    "status_address": ("STATUS_ADDRESS", "", values.address),
+    "status_port": ("STATUS_PORT", "8081", values.port),
+    "hsts": ("HSTS", "off", values.header),
+    "state_dir": ("CERTFRONT_STATE_DIR", "/var/lib/certfront", _path),
+    "run_dir": ("CERTFRONT_RUN_DIR", "/run/certfront", _path),
+    "nginx_bin": ("NGINX_BIN", "nginx", values.word),
+}
+# Those with one word of several, the default first.
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "key_unlock": ("KEY_UNLOCK", "nginx", "memory"),
+    "acme_challenge": ("ACME_CHALLENGE", "redirect", "proxy", "off"),
+    "before_tls": ("BEFORE_TLS", "wait", "serve"),
+    "log_format": ("LOG_FORMAT", "text", "json"),
+    "log_level": ("LOG_LEVEL", "info", "debug", "warning", "error"),
+}
+
+
+def _read(env: _Reader) -> Settings:
+    found: dict[str, Any] = {field: env.read(*each) for field, each in _VARIABLES.items()}
+    found |= {field: env.choice(*each) for field, each in _CHOICES.items()}
+    hosts = tuple(env.each("CERTMGR_HOST", values.endpoint))
+    target = env.read("ACME_CHALLENGE_TARGET", "", values.origin)
+    return Settings(
+        certmgr_hosts=hosts,
+        server_names=tuple(dict.fromkeys(env.each("SERVER_NAME", values.host_name))),
+        key_files=_key_files(env),
+        key_given=bool(env.text("KEY_FILE")),
+        acme_challenge_target=target or (f"https://{hosts[0]}" if hosts else ""),
+        https_public_port=env.read("HTTPS_PUBLIC_PORT", str(found["https_port"]), values.port),
+        http3=env.choice("HTTP3", "off", "on") == "on",
+        **found,
+    )
 
 
 def _key_files(env: _Reader) -> tuple[Path, ...]:
@@ -132,13 +139,14 @@ class _Reader:
             value = ""
         return value or default
 
-    def read(self, name: str, default: str, parse: Callable[[str], T], otherwise: T) -> T:
+    def read(self, name: str, default: str, parse: Callable[[str], object]) -> Any:
+        """The value, or that of the default; empty where both are."""
         text = self.text(name, default)
         try:
-            return parse(text) if text else otherwise
+            return parse(text) if text else ""
         except ValueError as error:
             self.fault(name, str(error), text)
-            return otherwise
+            return parse(default) if default else ""
 
     def each(self, name: str, parse: Callable[[str], T], default: str = "", *, spaces: bool = True) -> list[T]:
         found = []

@@ -27,7 +27,6 @@ ALLOWED: dict[str, set[str]] = {
     "core": set(),
     "system": set(),  # what Linux is asked for
     "log": {"core"},
-    "terminal": {"core"},
     "environment": {"core"},
     "edges": {"core", "system"},
     "check": {"core", "edges", "system"},  # the first half of the agent's cycle
@@ -73,9 +72,9 @@ ALLOWED: dict[str, set[str]] = {
         "staging",
         "system",
     },
-    "demo": {"agent", "boot", "cli", "core", "edges", "environment", "log", "terminal"},
+    "demo": {"agent", "boot", "cli", "core", "edges", "environment", "log"},
     "official": {"core", "edges", "plans", "system"},
-    "cli": {"agent", "boot", "core", "demo", "edges", "environment", "log", "official", "plans", "terminal"},
+    "cli": {"agent", "boot", "core", "demo", "edges", "environment", "log", "official", "plans"},
     "health": set(),
     "hook_lines": {"core"},
     "launch": {"cli", "health", "hook_lines", "system"},

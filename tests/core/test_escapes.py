@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint import log, terminal
+from entrypoint import log
+from entrypoint.core import terminal
 from entrypoint.core.shown import all_shown, shown
 from entrypoint.core.x509.certificate import describe
 from tests.support.pki import issue, root

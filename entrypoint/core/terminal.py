@@ -1,9 +1,7 @@
-"""Status for a person at a terminal."""
+"""The status as text for a person; in colour where the caller says so."""
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Any
 
 from entrypoint.core.shown import all_shown
@@ -12,13 +10,13 @@ _COLOURS = {"serving": "32", "pending": "33", "stale": "33", "expiring": "33", "
 _GOOD = ("installed", "unchanged")
 
 
-def overview(status: dict[str, Any]) -> str:
+def overview(status: dict[str, Any], *, colour: bool = False) -> str:
     """All of ``status.json`` as text."""
     status = all_shown(status, lines=False)
     nginx = status["nginx"]
     head = f"generation {status['generation']}, NGINX {nginx.get('version', '?')}, updated {status['updated_at']}"
     none = "no certificates: no server needs one" if nginx else "starting: the first check has not ended yet"
-    entries = [certificate(entry) for entry in status["certificates"]] or [none]
+    entries = [certificate(entry, colour=colour) for entry in status["certificates"]] or [none]
     return "\n".join([head, *entries, *_configuration(status.get("configuration", {}))])
 
 
@@ -30,11 +28,12 @@ def _configuration(found: dict[str, Any]) -> list[str]:
     return problem + [f"{said}: {each['where']}: {each['reason']}" for said, each in entries]
 
 
-def certificate(entry: dict[str, Any]) -> str:
+def certificate(entry: dict[str, Any], *, colour: bool = False) -> str:
     """One certificate: a line of state, and what is served or what is wrong below it."""
     entry = all_shown(entry, lines=False)
     kind = f" ({entry['key_type']})" if entry["key_type"] else ""
-    lines = [f"{entry['name']}{kind}: {_coloured(entry['state'])}, last check {entry['outcome'] or 'not yet'}"]
+    state = f"\x1b[{_COLOURS[entry['state']]}m{entry['state']}\x1b[0m" if colour else entry["state"]
+    lines = [f"{entry['name']}{kind}: {state}, last check {entry['outcome'] or 'not yet'}"]
     if entry["fingerprint_sha256"]:
         lines += [
             f"  names    {', '.join(entry['names'])}",
@@ -48,9 +47,3 @@ def certificate(entry: dict[str, Any]) -> str:
     lines += [f"  {word}  {entry['detail']}"] if entry["detail"] else []
     lines += [f"  hint     {entry['hint']}"] if entry["hint"] else []
     return "\n".join([*lines, f"  checked  {entry['last_checked_at']}, next {entry['next_check_at']}"])
-
-
-def _coloured(state: str) -> str:
-    if not sys.stdout.isatty() or "NO_COLOR" in os.environ:
-        return state
-    return f"\x1b[{_COLOURS[state]}m{state}\x1b[0m"
