@@ -270,6 +270,7 @@ def test_document_names_every_module() -> None:
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/architecture.md")
 _IN_BACKTICKS = re.compile(r"`((?:core|edges|system|demo|tests|nginx|bench|docs)/[\w/.*-]+)`")
+_DEFINED = re.compile(r"`((?:\w+/)*\w+)\.(\w+(?:\.\w+)*)`")
 _LINK = re.compile(r"\]\(([\w/.-]+)(?:#[\w-]+)?\)")
 
 
@@ -285,8 +286,25 @@ def test_documents_name_what_exists(document: str) -> None:
 
 def _exists(name: str) -> bool:
     """``core/model.Outcome`` is a name in a module of the package."""
-    module = re.sub(r"(\.[A-Za-z_]+)+$", "", name)
+    module = name.partition(".")[0]
     return any(ROOT.parent.glob(name)) or any((ROOT / each).exists() for each in (name, f"{module}.py", module))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documents_name_functions_that_exist(document: str) -> None:
+    """Every function or class that a document names in backticks behind its module is defined there."""
+    named = set(_DEFINED.findall((ROOT.parent / document).read_text("utf-8")))
+    sources = {module: MODULES.get(f"{PACKAGE}.{module.replace('/', '.')}") for module, _ in named}
+    missing = [
+        f"{module}.{names}"
+        for module, names in sorted(named)
+        if (path := sources[module]) and not _defines(path.read_text("utf-8"), names.split("."))
+    ]
+    assert not missing, f"{document}: correct these"
+
+
+def _defines(source: str, names: list[str]) -> bool:
+    return all(re.search(rf"^ *(?:(?:async )?def|class) {name}\b", source, re.MULTILINE) for name in names)
 
 
 BAD: list[tuple[Rule, str, str]] = [
