@@ -14,7 +14,8 @@ from tests.support import pki, rig
 
 def _run(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CERTMGR_", "CERTFRONT_"))}
-    own = {"CERTFRONT_STATE_DIR": str(tmp_path / "state"), "CERTFRONT_RUN_DIR": str(tmp_path / "run")}
+    folders = {"CERTFRONT_STATE_DIR": str(tmp_path / "state"), "CERTFRONT_RUN_DIR": str(tmp_path / "run")}
+    own = {"NGINX_BIN": rig.NEW, **folders}
     command = [sys.executable, "-m", "entrypoint", "run"]
     return subprocess.run(command, env=kept | own | variables, capture_output=True, text=True, timeout=60, check=False)
 
