@@ -1,3 +1,5 @@
+"""Chains of every form arrive as they were given."""
+
 from __future__ import annotations
 
 import ssl

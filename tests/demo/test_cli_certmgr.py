@@ -1,3 +1,5 @@
+"""`certfront demo-certmgr` as a command: its life, its files, and what it refuses."""
+
 from __future__ import annotations
 
 import argparse

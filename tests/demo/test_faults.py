@@ -1,3 +1,5 @@
+"""What the stand-in does wrong where it is told to, and only as long as it is."""
+
 from __future__ import annotations
 
 import socket

@@ -1,3 +1,5 @@
+"""The right chain without its key: only the signature tells, over each version of TLS."""
+
 from __future__ import annotations
 
 import socket

@@ -1,3 +1,5 @@
+"""The demo's authority: certificates, right and odd ones, and keys as files."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta

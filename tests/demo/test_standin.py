@@ -1,3 +1,5 @@
+"""The stand-in CertMgr: which chain it presents to whom, as Domino does."""
+
 from __future__ import annotations
 
 import random

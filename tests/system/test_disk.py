@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import pytest
 from entrypoint.core.generation.manifest import Manifest, StoredPair
 from entrypoint.edges.generations import Generations
 from entrypoint.system import disk
+from entrypoint.system.disk import Locked, lock
+from tests.support import rig
 
 FILES = {"nginx.conf": b"events { }\n", "certs/a/chain-1.pem": b"chain", "certs/a/key-1.pem": b"key"}
 MANIFEST = Manifest(pairs={"a": StoredPair("certs/a/chain-1.pem", "certs/a/key-1.pem")})
@@ -99,3 +103,48 @@ def test_content(tmp_path: Path) -> None:
         with pytest.raises(OSError, match=r".*"):
             disk.content(tmp_path / name)
     assert sorted(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_lock(tmp_path: Path) -> None:
+    """A second holder is refused, in the same process and in another one, and let in afterwards."""
+    path = tmp_path / "deep" / "lock"
+    other = rig.python(
+        "import sys, pathlib\n"
+        "from entrypoint.system.disk import Locked, lock\n"
+        "try:\n"
+        "    with lock(pathlib.Path(sys.argv[1])): sys.exit(0)\n"
+        "except Locked: sys.exit(3)\n",
+        str(path),
+    )
+
+    def status() -> int:
+        return subprocess.run(other, check=False, env=rig.python_environment(), cwd=rig.ROOT).returncode
+
+    with lock(path):
+        with pytest.raises(Locked), lock(path):
+            pass
+        assert status() == 3
+    assert status() == 0
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_lock_of_a_killed_holder(tmp_path: Path) -> None:
+    """`kill -9` frees the lock: nobody has to clean up."""
+    path = tmp_path / "lock"
+    code = (
+        "import sys, pathlib, time\n"
+        "from entrypoint.system.disk import lock\n"
+        "with lock(pathlib.Path(sys.argv[1])):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    command = rig.python(code, str(path))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=rig.python_environment(), cwd=rig.ROOT) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(Locked), lock(path):
+            pass
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        with lock(path):
+            pass

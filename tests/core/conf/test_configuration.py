@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,19 +12,9 @@ from entrypoint.core.conf.includes import Unread
 from entrypoint.core.conf.servers import Server
 from entrypoint.core.conf.syntax import line_at, parse
 from entrypoint.core.generation.catch_all import unsaid
-from tests.core.conf.configurations import ROOT, ask_nginx, load
+from tests.core.conf.configurations import ROOT, ask_nginx, load, one_server, understood
 
 PAIR = "ssl_certificate a.pem; ssl_certificate_key a.key;"
-
-
-def _read(texts: Mapping[str, str] | str) -> Configuration:
-    return read(ROOT, *load({"nginx.conf": texts} if isinstance(texts, str) else texts))
-
-
-def _server(inside: str, outside: str = "", context: str = "http") -> Server:
-    """One server, with these settings inside of it and around it."""
-    (server,) = _read(f"{context} {{ {outside} server {{ {inside} }} }}").servers
-    return server
 
 
 def _files(server: Server) -> list[tuple[str, str]]:
@@ -34,7 +23,7 @@ def _files(server: Server) -> list[tuple[str, str]]:
 
 def test_a_site() -> None:
     """What there is to know of a server, by example."""
-    configuration = _read(
+    configuration = understood(
         {
             "nginx.conf": "events { }\nhttp {\n    include conf.d/*.conf;\n}\n",
             "conf.d/acme.conf": (
@@ -70,7 +59,7 @@ def test_a_site() -> None:
 
 def test_several_pairs() -> None:
     """Certificates and keys go together in their order, wherever in the server they stand."""
-    server = _server(
+    server = one_server(
         "ssl_certificate r.pem; ssl_certificate e.pem; ssl_certificate_key r.key; ssl_certificate_key e.key;"
     )
     assert _files(server) == [("/etc/nginx/r.pem", "/etc/nginx/r.key"), ("/etc/nginx/e.pem", "/etc/nginx/e.key")]
@@ -80,7 +69,7 @@ def test_several_pairs() -> None:
 @pytest.mark.parametrize("context", ["http", "stream", "mail"])
 def test_inheritance(context: str) -> None:
     """A server takes from around it, and from behind it too, what it does not name; what it names hides all that."""
-    configuration = _read(
+    configuration = understood(
         f"{context} {{ server {{ listen 1 ssl; }}"
         " server { listen 2 ssl; ssl_certificate own.pem; ssl_password_file own.pw; }"
         f" {PAIR} ssl_password_file outer.pw; }}"
@@ -98,13 +87,13 @@ def test_inheritance(context: str) -> None:
 
 def test_no_inheritance_between_contexts() -> None:
     """What is set in ``http`` is nothing to ``stream``."""
-    configuration = _read(f"http {{ {PAIR} }} stream {{ server {{ listen 1 ssl; }} }}")
+    configuration = understood(f"http {{ {PAIR} }} stream {{ server {{ listen 1 ssl; }} }}")
     assert [server.pairs for server in configuration.servers] == [()]
 
 
 def test_a_shared_snippet() -> None:
     """A pair in a snippet is each server's that includes it, and each names the same place."""
-    configuration = _read(
+    configuration = understood(
         {
             "nginx.conf": "http { server { include tls.conf; server_name a; } server { include tls.conf; } }",
             "tls.conf": f"listen 443 ssl; {PAIR}",
@@ -121,7 +110,7 @@ def test_a_shared_snippet() -> None:
 def test_a_file_in_two_contexts() -> None:
     """A file that is included in two contexts gives a server in each, of one place, with what each inherits."""
     text = "http { ssl_certificate_key h; include s.conf; } stream { ssl_certificate_key s; include s.conf; }"
-    configuration = _read({"nginx.conf": text, "s.conf": "server { listen 443 ssl; ssl_certificate c; }"})
+    configuration = understood({"nginx.conf": text, "s.conf": "server { listen 443 ssl; ssl_certificate c; }"})
     http, stream = configuration.servers
     assert (http.context, stream.context) == ("http", "stream")
     assert http.place == stream.place
@@ -143,7 +132,7 @@ def test_a_file_in_two_contexts() -> None:
 )
 def test_for_nginx_only(certificate: str, key: str, files: tuple[str, str]) -> None:
     """Where a variable, an engine or data stand for a file, only NGINX can know the pair."""
-    (pair,) = _server(f"ssl_certificate '{certificate}'; ssl_certificate_key '{key}';").pairs
+    (pair,) = one_server(f"ssl_certificate '{certificate}'; ssl_certificate_key '{key}';").pairs
     assert (pair.certificate_file, pair.key_file) == files
     assert pair.for_nginx_only
 
@@ -152,14 +141,14 @@ def test_for_nginx_only(certificate: str, key: str, files: tuple[str, str]) -> N
 def test_too_few_keys(tmp_path: Path) -> None:
     """A certificate without a key is a fault in NGINX's words, which do not name the place; a key too many is none."""
     text = "events { }\nhttp {\n  ssl_certificate a.pem;\n  server { listen unix:s; }\n  server { listen unix:t; }\n}\n"
-    configuration = _read(text)
+    configuration = understood(text)
     (fault,) = configuration.faults
     said = ask_nginx(tmp_path, text)
     assert (fault.message, said.line) == (said.message, 0)
     assert (fault.file, fault.line) == (ROOT, 3)
     assert [server.faults for server in configuration.servers] == [(fault,), (fault,)]
     assert [server.pairs for server in configuration.servers] == [(), ()]
-    two = _server("ssl_certificate_key k; ssl_certificate_key l; ssl_certificate c;")
+    two = one_server("ssl_certificate_key k; ssl_certificate_key l; ssl_certificate c;")
     assert _files(two) == [("/etc/nginx/c", "/etc/nginx/k")]
     assert two.faults == ()
 
@@ -168,7 +157,7 @@ def test_too_few_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize("malformed", ["ssl_certificate;", "ssl_certificate a b;", "ssl_password_file;", "listen;"])
 def test_malformed(malformed: str, tmp_path: Path) -> None:
     """What NGINX refuses, saying where, is passed over."""
-    server = _server(malformed)
+    server = one_server(malformed)
     assert (server.pairs, server.password_file, server.faults) == ((), None, ())
     assert ask_nginx(tmp_path, f"events {{}} http {{ server {{\n {malformed} }} }}").line == 2
 
@@ -198,145 +187,6 @@ def test_what_nginx_loads(tmp_path: Path, text: str, loads: bool) -> None:
     assert all(f'cannot load certificate "{pair.certificate_file}"' in said.output for pair in pairs)
 
 
-# -- listeners --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("said", "socket"),
-    [
-        ("443", ("tcp", "0.0.0.0", 443)),
-        ("*:443", ("tcp", "0.0.0.0", 443)),
-        ("0.0.0.0:443", ("tcp", "0.0.0.0", 443)),
-        ("127.0.0.1", ("tcp", "127.0.0.1", 80)),
-        ("127.0.0.1:8443", ("tcp", "127.0.0.1", 8443)),
-        ("Localhost:443", ("tcp", "localhost", 443)),
-        ("[::]:443", ("tcp", "::", 443)),
-        ("[::1]", ("tcp", "::1", 80)),
-        ("[0:0:0:0:0:0:0:1]:443", ("tcp", "::1", 443)),
-        ("unix:/run/a.sock", ("unix", "/run/a.sock", 0)),
-        ("UNIX:a:b", ("unix", "a:b", 0)),
-        ("443 quic", ("udp", "0.0.0.0", 443)),
-    ],
-)
-def test_sockets(said: str, socket: tuple[str, str, int]) -> None:
-    """However a socket is written, it is the same one."""
-    (listener,) = _server(f"listen {said};").listeners
-    assert listener.socket == socket
-    assert listener.unix == (socket[0] == "unix")
-    assert listener.setting
-    assert listener.setting.name == "listen"
-
-
-def test_port_ranges() -> None:
-    """A range of ports is as many sockets."""
-    server = _server("listen 8000-8002; listen [::1]:1-2;")
-    assert [listener.port for listener in server.listeners] == [8000, 8001, 8002, 1, 2]
-
-
-@pytest.mark.process
-@pytest.mark.parametrize(
-    "said",
-    [
-        "0",
-        "70000",
-        "1-70000",
-        "9-8",
-        "a:b",
-        "[::1",
-        "[x]:1",
-        ":80",
-        "::1:80",
-        "127.0.0.1:x",
-        "[::1]:x",
-        "[::1]443",
-        "a:",
-        "a/b",
-    ],
-)
-def test_what_is_no_socket(tmp_path: Path, said: str) -> None:
-    """What NGINX refuses to listen on is no listener; nor is the port 80 then."""
-    assert _server(f"listen {said};").listeners == ()
-    assert not ask_nginx(tmp_path, f"events {{}} http {{ server {{ listen {said}; }} }}").taken
-
-
-def test_no_listen() -> None:
-    """An HTTP server without any ``listen`` has port 80; others have nothing."""
-    (listener,) = _server("").listeners
-    assert (listener.socket, listener.setting, listener.tls) == (("tcp", "0.0.0.0", 80), None, False)
-    assert _server("", context="stream").listeners == ()
-    assert _server("listen 127.0.0.1;", context="stream").listeners == ()
-
-
-@pytest.mark.parametrize(
-    ("inside", "outside", "context", "tls"),
-    [
-        ("listen 443 ssl;", "", "http", True),
-        ("listen 443 ssl;", "", "stream", True),
-        ("listen 443 ssl;", "", "mail", True),
-        ("listen 443 quic;", "", "http", True),
-        ("listen 443;", "", "http", False),
-        ("listen 443; ssl on;", "", "http", True),
-        ("listen 443;", "ssl ON;", "http", True),
-        ("ssl on;", "", "http", True),
-        ("listen 443; ssl off;", "ssl on;", "http", False),
-        ("listen 443 http2 proxy_protocol;", "", "http", False),
-        ("listen 53 udp;", "", "stream", False),
-        ("listen 25; starttls on;", "", "mail", True),
-        ("listen 25;", "starttls only;", "mail", True),
-        ("listen 25;", "starttls off;", "mail", False),
-        ("listen 25; starttls on;", "", "http", False),
-    ],
-)
-def test_tls(inside: str, outside: str, context: str, tls: bool) -> None:
-    """TLS is a parameter of ``listen``, QUIC, the old ``ssl on``, or STARTTLS in ``mail``."""
-    assert _server(inside, outside, context).tls == tls
-
-
-def test_mail_loads_only_for_tls() -> None:
-    """In ``mail``, unlike elsewhere, NGINX loads no pair for a server without TLS, nor misses its key."""
-    assert _server(f"listen 25; {PAIR}", context="mail").pairs == ()
-    assert _server("listen 25; ssl_certificate a;", context="mail").faults == ()
-    assert len(_server(f"listen 25; starttls on; {PAIR}", context="mail").pairs) == 1
-    assert len(_server("listen 25 ssl; ssl_certificate a;", context="mail").faults) == 1
-
-
-def test_parameters() -> None:
-    """What a listener's parameters mean, among all that there may be."""
-    server = _server(
-        "listen [::]:443 default_server ssl http2 proxy_protocol ipv6only=off; listen 80 default; listen 81;"
-    )
-    first, second, third = server.listeners
-    assert first.parameters == ("default_server", "ssl", "http2", "proxy_protocol", "ipv6only=off")
-    assert first.own == first.shared == {"ssl", "http2", "proxy_protocol"}
-    assert (first.tls, first.proxy_protocol, first.default_server, first.udp) == (True, True, True, False)
-    assert (second.default_server, third.default_server) == (True, False)
-    assert (second.tls, second.proxy_protocol) == (False, False)
-
-
-def test_shared_sockets() -> None:
-    """What one server says of a socket holds for every server on it, of the same context and protocol."""
-    configuration = _read(
-        "http { server { listen 443; listen 8443; } server { listen *:443 ssl proxy_protocol; listen 8443 quic; } }"
-        "stream { server { listen 443; } }"
-    )
-    first, second, stream = configuration.servers
-    assert [listener.tls for listener in first.listeners] == [True, False]
-    assert first.listeners[0].proxy_protocol
-    assert first.listeners[0].own == frozenset()
-    assert [listener.tls for listener in second.listeners] == [True, True]
-    assert not stream.tls
-
-
-def test_defaults() -> None:
-    """A socket's default is the server that says so, and otherwise the first one on it."""
-    configuration = _read(
-        "http { server { server_name a; listen 80; listen 81; } server { server_name b; listen 80 default_server; }"
-        " server { server_name c; listen 80; listen [::]:80; listen 80 default_server; } }"
-    )
-    defaults = {socket[1:]: server.names for (_, socket), server in configuration.defaults.items()}
-    assert defaults == {("0.0.0.0", 80): ("b",), ("0.0.0.0", 81): ("a",), ("::", 80): ("c",)}
-
-
 def _unsaid(configuration: Configuration, *gone: int) -> list[tuple[tuple[str, ...], str]]:
     """What nobody says any more when the servers with these numbers are gone: their names and the line."""
     servers = list(enumerate(configuration.servers))
@@ -347,7 +197,7 @@ def _unsaid(configuration: Configuration, *gone: int) -> list[tuple[tuple[str, .
 
 def test_unsaid() -> None:
     """What only servers that do not run said of a socket is found, once for each socket on which another one stays."""
-    configuration = _read(
+    configuration = understood(
         "http { server { server_name a; listen 443 ssl proxy_protocol; listen 80; }\n"
         "server { server_name b; listen 443; listen 80; } server { server_name c; listen 444 ssl; }"
         "server { server_name d; listen 443 ssl reuseport; listen [::]:80 ipv6only=off default; }"
@@ -386,14 +236,14 @@ def test_unsaid() -> None:
 )
 def test_hosts(said: str, hosts: tuple[str, ...]) -> None:
     """Of a server's names those count that a certificate can hold, as it spells them."""
-    assert _server(f"server_name {said};").hosts == hosts
+    assert one_server(f"server_name {said};").hosts == hosts
 
 
 def test_names() -> None:
     """All ``server_name`` settings count; NGINX compares in lower case, but for regular expressions."""
-    server = _server("server_name A.io ~^B; server_name C.io; location / { server_name d; }")
+    server = one_server("server_name A.io ~^B; server_name C.io; location / { server_name d; }")
     assert server.names == ("a.io", "~^B", "c.io")
-    assert _server("").names == ()
+    assert one_server("").names == ()
 
 
 # -- comments to certfront --------------------------------------------------------------------------------------------
@@ -401,7 +251,7 @@ def test_names() -> None:
 
 def test_notes() -> None:
     """A comment in a server, however deep in it, names what to look for, or wants certfront to keep off."""
-    configuration = _read(
+    configuration = understood(
         "http { server { # certfront: lookup=WWW.acme.io\r\n location / { #certfront:off\n } }\n"
         " server { # lookup=x\n # certfront: lookup=first.io\n # certfront: lookup=second.io\n } }"
     )
@@ -413,7 +263,7 @@ def test_notes() -> None:
 
 def test_notes_in_snippets() -> None:
     """A comment in a file counts for every server that includes it."""
-    configuration = _read(
+    configuration = understood(
         {
             "nginx.conf": "http { server { include off.conf; } server { } server { include deep.conf; } }",
             "deep.conf": "include off.conf;",
@@ -426,7 +276,7 @@ def test_notes_in_snippets() -> None:
 
 def test_notes_without_effect() -> None:
     """A comment that cannot be meant, or that nothing heeds, is warned of; what a copy says of itself is not."""
-    configuration = _read(
+    configuration = understood(
         "# certfront: off\nhttp { server {\n # certfront: of\n # certfront: lookup=a..b\n # certfront:\n"
         "# certfront: commented out: pending\n} }"
     )
@@ -445,7 +295,7 @@ def test_notes_without_effect() -> None:
 
 def test_levels() -> None:
     """What is set at each level is known, through includes, and no more than that."""
-    configuration = _read(
+    configuration = understood(
         {
             "nginx.conf": (
                 "user nginx; include main.conf; events { worker_connections 1; } http { keepalive_min_timeout 5s;"
@@ -466,17 +316,17 @@ def test_levels() -> None:
 
 def test_ends() -> None:
     """A text can be put in at the end of the first block of a kind, whatever file it is in; without one, nowhere."""
-    configuration = _read({"nginx.conf": "include http.conf; http { }", "http.conf": "stream {}\nhttp { a; }"})
+    configuration = understood({"nginx.conf": "include http.conf; http { }", "http.conf": "stream {}\nhttp { a; }"})
     assert configuration.ends == {"stream": ("/etc/nginx/http.conf", 8), "http": ("/etc/nginx/http.conf", 20)}
     text = "http { a; }"
     copy = render(text, [Replace(10, 10, "b;")])
     assert copy.text == "http { a; b;}"
-    assert _read("events { } http on;").ends == {"events": ("/etc/nginx/nginx.conf", 9)}
+    assert understood("events { } http on;").ends == {"events": ("/etc/nginx/nginx.conf", 9)}
 
 
 def test_other_servers() -> None:
     """A ``server`` in an ``upstream``, in data, without a block or outside of its contexts is none."""
-    configuration = _read(
+    configuration = understood(
         "server { } events { server { } } http { upstream u { server a; } map $a $b { server { } } server x; }"
     )
     assert configuration.servers == ()
@@ -484,14 +334,14 @@ def test_other_servers() -> None:
 
 def test_rejects_handshake() -> None:
     """A server that rejects handshakes needs no certificate; it may have this from around it."""
-    assert _server("ssl_reject_handshake ON;").rejects_handshake
-    assert _server("", "ssl_reject_handshake on;").rejects_handshake
-    assert not _server("ssl_reject_handshake off;", "ssl_reject_handshake on;").rejects_handshake
+    assert one_server("ssl_reject_handshake ON;").rejects_handshake
+    assert one_server("", "ssl_reject_handshake on;").rejects_handshake
+    assert not one_server("ssl_reject_handshake off;", "ssl_reject_handshake on;").rejects_handshake
 
 
 def test_faults_of_servers() -> None:
     """A fault in what a server includes, at any depth, is that server's; one elsewhere is nobody's, but is known."""
-    configuration = _read(
+    configuration = understood(
         {
             "nginx.conf": "http { include gone.conf; server { location / { include bad.conf; } } server { } }",
             "bad.conf": "a {",
@@ -509,7 +359,7 @@ def test_faults_of_servers() -> None:
 def test_broken_root() -> None:
     """Of a configuration that cannot be read there are faults, and no servers."""
     for texts in ({}, {"nginx.conf": "http { server { }"}):
-        configuration = _read(texts)
+        configuration = understood(texts)
         assert len(configuration.faults) == 1
         assert configuration.servers == ()
 
@@ -517,7 +367,7 @@ def test_broken_root() -> None:
 def test_servers_at() -> None:
     """A place in which NGINX finds fault leads to the servers that it belongs to, or that bring it in."""
     main = "http {\n server {\n include s.conf;\n } server { } \n server { include t.conf; } }"
-    configuration = _read({"nginx.conf": main, "s.conf": "x;", "t.conf": "location / { include s.conf; }"})
+    configuration = understood({"nginx.conf": main, "s.conf": "x;", "t.conf": "location / { include s.conf; }"})
     a, b, c = configuration.servers
 
     def at(file: str, line: int) -> tuple[Server, ...]:
@@ -533,7 +383,7 @@ def test_servers_at() -> None:
 @pytest.mark.parametrize(
     "nonsense", ["listen nonsense:x;", "nonsense;", "location / {\n nonsense; }", "root a\n b\n ;"]
 )
-def test_nginx_names_the_server(tmp_path: Path, nonsense: str) -> None:
+def test_nginx_names_theone_server(tmp_path: Path, nonsense: str) -> None:
     """Whatever NGINX finds fault with in a server, the line that it names is the server's."""
     text = f"events {{ }}\nhttp {{\n server {{ listen unix:a; }}\n server {{\n{nonsense}\n }}\n server {{ }}\n}}\n"
     root = str(tmp_path / "nginx.conf")
@@ -545,7 +395,7 @@ def test_nginx_names_the_server(tmp_path: Path, nonsense: str) -> None:
 
 def test_values() -> None:
     """Two readings of the same texts are equal: one look can be compared with the next."""
-    first, second = (_read(f"http {{ server {{ listen 443 ssl; {PAIR} }} }}") for _ in range(2))
+    first, second = (understood(f"http {{ server {{ listen 443 ssl; {PAIR} }} }}") for _ in range(2))
     assert first == second
 
 

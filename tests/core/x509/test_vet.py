@@ -2,174 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import shutil
 import subprocess
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from entrypoint.core.model import KeyType, Outcome, Refused, Verdict
-from entrypoint.core.x509 import chain as linking
+from entrypoint.core.model import Outcome
 from entrypoint.core.x509.certificate import describe
-from entrypoint.core.x509.chain import order
-from entrypoint.core.x509.vet import vet
-from tests.support.pki import NOW, Issued, cross_sign, ec_key, issue, key_of, key_pem, root, rsa_key
-
-DAY = timedelta(days=1)
-ROOT = root("Root", rsa_key(100))
-BETWEEN = issue("Issuing CA", ROOT, ca=True, key=rsa_key(101))
-SITE_KEY = rsa_key(1)
-SITE = issue("www.acme.io", BETWEEN, names=["www.acme.io", "acme.io"], key=SITE_KEY)
-FULL = [SITE.der, BETWEEN.der, ROOT.der]
-SERVED = (SITE.der, BETWEEN.der)
-OPENSSL = shutil.which("openssl")
-needs_openssl = pytest.mark.skipif(OPENSSL is None, reason="the openssl command is not installed")
-
-
-def look(ders: Sequence[bytes], wanted: Sequence[str] = ("www.acme.io",), **options: Any) -> Verdict:
-    options.setdefault("key", key_of(SITE_KEY))
-    options.setdefault("now", NOW)
-    return vet(ders, wanted=wanted, **options)
-
-
-def outcomes(verdict: Verdict) -> list[Outcome]:
-    return [problem.outcome for problem in verdict.problems]
-
-
-def chain(verdict: Verdict) -> tuple[bytes, ...]:
-    """Return the chain of a verdict that must be good."""
-    assert verdict.problems == ()
-    assert verdict.chain is not None
-    assert verdict.found == verdict.chain.leaf
-    return verdict.chain.ders
-
-
-def site(issuer: Issued | None = BETWEEN, **options: Any) -> Issued:
-    options.setdefault("names", ["www.acme.io"])
-    return issue("www.acme.io", issuer, key=options.pop("key", SITE_KEY), **options)
-
-
-ADDRESS = site(names=["192.0.2.1"], key=ec_key(3))
-
-# Describing
-
-
-def test_a_certificate_is_described_by_what_people_ask() -> None:
-    """Names in lower case with their addresses, DNs, serial, fingerprint, key type and dates in UTC."""
-    key = ec_key(1)
-    cert = issue(
-        "www.acme.io",
-        ROOT,
-        key=key,
-        names=["WWW.acme.io", "*.Acme.io", "192.0.2.1", "2001:db8::1"],
-        serial=0xAB01,
-    )
-    info = describe(cert.der)
-    assert info.names == ("www.acme.io", "*.acme.io", "192.0.2.1", "2001:db8::1")
-    assert (info.subject, info.issuer, info.serial) == ("CN=www.acme.io", "CN=Root", "AB:01")
-    assert (info.key_type, info.spki) == (KeyType.ECDSA, key_of(key).spki)
-    assert (info.not_before, info.not_after) == (NOW - DAY, NOW + 90 * DAY)
-    assert info.not_before.utcoffset() == timedelta(0)
-
-
-@pytest.mark.process
-@needs_openssl
-def test_serial_and_fingerprint_read_as_openssl_prints_them() -> None:
-    """Administrators compare them with what the openssl command shows."""
-    shown = subprocess.run(
-        [str(OPENSSL), "x509", "-noout", "-fingerprint", "-sha256", "-serial", "-text"],
-        input=SITE.pem,
-        capture_output=True,
-        check=True,
-    ).stdout.decode()
-    info = describe(SITE.der)
-    assert info.serial.replace(":", "") in shown
-    assert info.serial.lower() in shown
-    assert info.fingerprint_sha256.upper() in shown.replace(":", "")
-
-
-def test_the_common_name_counts_only_without_a_san() -> None:
-    """With a SAN the CN is no name; without one it is the only name there is."""
-    assert describe(issue("cn.acme.io", ROOT, names=["www.acme.io"]).der).names == ("www.acme.io",)
-    assert describe(issue("CN.acme.io", ROOT).der).names == ("cn.acme.io",)
-
-
-def test_an_address_as_dns_name_is_no_address() -> None:
-    """A dNSName that spells an IP address covers nothing: addresses need an iPAddress SAN."""
-    san = x509.SubjectAlternativeName([x509.DNSName("192.0.2.1"), x509.DNSName("www.acme.io")])
-    cert = issue("x", ROOT, extensions=[san])
-    assert describe(cert.der).names == ("www.acme.io",)
-
-
-def test_control_characters_of_a_certificate_reach_no_log() -> None:
-    """Names are the other side's choice: line breaks and escape sequences come out escaped."""
-    san = x509.SubjectAlternativeName([x509.DNSName("a\n;evil\x1b[2J")])
-    info = describe(issue("bad\nname\x1b[2J", ROOT, extensions=[san]).der)
-    assert info.subject == r"CN=bad\x0aname\x1b[2J"
-    assert info.names == (r"a\x0a;evil\x1b[2j",)
-
-
-@pytest.mark.parametrize(("serial", "shown"), [("92", "-6E"), ("00", "00"), ("7f", "7F")])
-def test_odd_serial_numbers_are_survived(serial: str, shown: str) -> None:
-    """A negative serial number is printed with its sign, zero as zero, and nothing warns."""
-    der = issue("odd", None, serial=1).der
-    version_and_serial = bytes.fromhex("a003020102 0201")
-    assert der.count(version_and_serial + b"\1") == 1
-    odd = der.replace(version_and_serial + b"\1", version_and_serial + bytes.fromhex(serial))
-    assert describe(odd).serial == shown
-
-
-def test_a_key_of_another_type_is_described_without_a_type() -> None:
-    """An Ed25519 certificate is described, and refused by type, since Domino has no such keys."""
-    cert = site(key=ed25519.Ed25519PrivateKey.generate())
-    assert describe(cert.der).key_type is None
-    verdict = look([cert.der, BETWEEN.der])
-    assert outcomes(verdict) == [Outcome.KEY_TYPE_MISMATCH, Outcome.UNTRUSTED]
-    assert "neither an RSA nor an ECDSA" in verdict.problems[0].detail
-
-
-def test_an_extension_that_does_not_parse_is_malformed_not_fatal() -> None:
-    """describe goes on without names; vet says that the extensions do not parse."""
-    bad = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x05nope")
-    cert = site(names=(), extensions=[bad])
-    assert describe(cert.der).names == ("www.acme.io",)
-    assert outcomes(look([cert.der, BETWEEN.der])) == [Outcome.MALFORMED]
-
-
-@pytest.mark.parametrize(
-    "der", [b"", b"\x00", b"garbage", b"0" * 1000, SITE.der[:-1], SITE.der[:100], SITE.der + b"x"], ids=range(7)
+from tests.core.x509.vetting import (
+    BETWEEN,
+    DAY,
+    FULL,
+    OPENSSL,
+    ROOT,
+    SERVED,
+    SITE,
+    SITE_KEY,
+    chain,
+    look,
+    needs_openssl,
+    outcomes,
+    site,
 )
-def test_what_is_no_certificate_is_malformed(der: bytes) -> None:
-    """Empty, garbage, truncated and overlong: Refused from describe, a verdict from vet."""
-    with pytest.raises(Refused, match=r"no X\.509 certificate") as refused:
-        describe(der)
-    assert refused.value.problem.outcome is Outcome.MALFORMED
-    assert outcomes(look([der])) == [Outcome.MALFORMED]
-
-
-@settings(max_examples=400, deadline=None)
-@given(st.data())
-def test_no_mutated_certificate_escapes(data: st.DataObject) -> None:
-    """Whatever bytes are changed, describe raises nothing but Refused and vet nothing at all."""
-    der = bytearray(data.draw(st.sampled_from([*FULL, ADDRESS.der])))
-    for _ in range(data.draw(st.integers(1, 3))):
-        der[data.draw(st.integers(0, len(der) - 1))] = data.draw(st.integers(0, 255))
-    with contextlib.suppress(Refused):
-        describe(bytes(der))
-    for ders in ([bytes(der)], [bytes(der), BETWEEN.der], [SITE.der, bytes(der), ROOT.der]):
-        assert isinstance(look(ders, roots=[ROOT.cert]), Verdict)
-
+from tests.support.pki import NOW, Issued, ec_key, issue, key_of, key_pem, root, rsa_key
 
 # Names
 
@@ -319,162 +181,6 @@ def test_an_expired_intermediate_is_named() -> None:
     (problem,) = look([site(old).der, old.der, ROOT.der]).problems
     assert problem.outcome is Outcome.EXPIRED
     assert "the intermediate CN=Old CA has expired" in problem.detail
-
-
-# Links
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_order_duplicates_and_strangers_do_not_matter(data: st.DataObject) -> None:
-    """Any permutation, with duplicates and strangers, gives the same chain as the ordered one."""
-    strangers = [
-        root("Stranger").der,
-        issue("other.acme.io", root("Stranger"), names=["www.acme.io"]).der,
-        b"junk",
-    ]
-    pile = [SITE.der, BETWEEN.der, *data.draw(st.lists(st.sampled_from([*FULL, *strangers]), max_size=8))]
-    shuffled = data.draw(st.permutations(pile))
-    assert chain(look(shuffled)) == SERVED
-    assert order(shuffled, key_of(SITE_KEY).spki) == SERVED
-
-
-def test_the_first_certificate_is_the_leaf_where_none_has_our_key() -> None:
-    """Without our key the answer is taken at its word."""
-    assert order([SITE.der, ROOT.der, BETWEEN.der]) == SERVED
-    assert order([BETWEEN.der, SITE.der]) == (BETWEEN.der,)
-    assert order([]) == ()
-    assert order([b"junk"]) == ()
-
-
-def test_a_private_ca_sends_leaf_and_root() -> None:
-    """MicroCA: no intermediate; the leaf is served alone."""
-    micro = root("MicroCA", plain=True)
-    leaf = site(micro, plain=True)
-    assert chain(look([leaf.der, micro.der])) == (leaf.der,)
-    assert chain(look([leaf.der, micro.der], roots=[micro.cert])) == (leaf.der,)
-    assert chain(look([leaf.der], roots=[micro.cert])) == (leaf.der,)
-
-
-def test_a_self_signed_leaf_is_its_own_chain() -> None:
-    """It stays, although it is a root; even one that says CA:TRUE, as old tools make them."""
-    for ca in (False, True):
-        own = site(None, ca=ca)
-        assert chain(look([own.der, ROOT.der])) == (own.der,)
-        assert chain(look([own.der], roots=[ROOT.cert, own.cert])) == (own.der,)
-        assert outcomes(look([own.der], roots=[ROOT.cert])) == [Outcome.UNTRUSTED]
-
-
-def test_a_missing_intermediate_is_a_broken_chain() -> None:
-    """A lone leaf whose issuer was not sent is refused, naming it, unless a trusted root is that issuer."""
-    (problem,) = look([SITE.der]).problems
-    assert problem.outcome is Outcome.BROKEN_CHAIN
-    assert "CN=Issuing CA, was not sent" in problem.detail
-    assert outcomes(look([SITE.der, ROOT.der])) == [Outcome.BROKEN_CHAIN]
-    assert outcomes(look([SITE.der], roots=[ROOT.cert])) == [Outcome.BROKEN_CHAIN]
-    assert chain(look([SITE.der], roots=[BETWEEN.cert])) == (SITE.der,)
-
-
-def test_an_issuer_by_name_only_is_a_broken_chain() -> None:
-    """A certificate of the issuer's name with another key did not sign the leaf."""
-    for key in (rsa_key(102), ec_key(102)):
-        impostor = issue("Issuing CA", ROOT, ca=True, key=key)
-        (problem,) = look([SITE.der, impostor.der, ROOT.der]).problems
-        assert problem.outcome is Outcome.BROKEN_CHAIN
-        assert "CN=www.acme.io does not verify with the CN=Issuing CA" in problem.detail
-        assert chain(look([SITE.der, impostor.der, BETWEEN.der, ROOT.der])) == SERVED
-
-
-def test_the_cross_signed_path_that_goes_on_is_preferred() -> None:
-    """A root sent both self-signed and cross-signed: the cross-signed one is kept for old clients."""
-    older = root("Older Root", rsa_key(103))
-    crossed = cross_sign(ROOT, older)
-    expected = (SITE.der, BETWEEN.der, crossed.der)
-    for ders in ([*FULL, crossed.der], [SITE.der, crossed.der, older.der, ROOT.der, BETWEEN.der]):
-        assert chain(look(ders)) == expected
-        assert chain(look(ders, roots=[ROOT.cert])) == expected
-        assert chain(look(ders, roots=[older.cert])) == expected
-
-
-def test_an_expired_cross_signature_is_left_out_where_there_is_another_way() -> None:
-    """When the older root's signature has expired, the path by the self-signed root is taken."""
-    expired = cross_sign(ROOT, root("Older Root", rsa_key(103)), not_after=NOW - timedelta(hours=1))
-    assert chain(look([SITE.der, BETWEEN.der, expired.der, ROOT.der])) == SERVED
-
-
-def test_with_roots_the_path_that_leads_to_one_is_taken() -> None:
-    """Two intermediates of the same name and key: the one below the trusted root is served."""
-    other = root("Other Root", rsa_key(104))
-    twin = cross_sign(BETWEEN, other, not_after=NOW + 999 * DAY)
-    ders = [SITE.der, twin.der, BETWEEN.der]
-    assert chain(look(ders, roots=[other.cert])) == (SITE.der, twin.der)
-    assert chain(look(ders, roots=[ROOT.cert])) == SERVED
-
-
-def test_cas_that_sign_each_other_end() -> None:
-    """A loop of cross-signed CAs terminates, each of them once."""
-    one, two = root("One"), root("Two")
-    by_two, by_one = cross_sign(one, two), cross_sign(two, one)
-    leaf = site(by_two)
-    assert chain(look([leaf.der, by_two.der, by_one.der])) == (leaf.der, by_two.der, by_one.der)
-    assert chain(look([leaf.der, by_two.der, by_one.der, one.der, two.der])) == (
-        leaf.der,
-        by_two.der,
-        by_one.der,
-    )
-
-
-@pytest.fixture
-def checks(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """A list that gets an entry for each signature that is checked."""
-    found: list[object] = []
-    genuine = linking._issued
-
-    def counted(issuer: x509.Certificate, cert: x509.Certificate) -> bool:
-        found.append(cert)
-        return genuine(issuer, cert)
-
-    monkeypatch.setattr(linking, "_issued", counted)
-    return found
-
-
-def test_a_chain_of_a_hundred_certificates_is_refused_soon(checks: list[object]) -> None:
-    """Each signed by the next: bounded work, a broken chain."""
-    cas = [root("CA 0")]
-    for number in range(1, 100):
-        cas.append(issue(f"CA {number}", cas[-1], ca=True, key=ec_key(number % 3)))
-    ders = [site(cas[-1]).der, *(ca.der for ca in reversed(cas))]
-    verdict = look(ders, roots=[cas[0].cert])
-    assert outcomes(verdict) == [Outcome.BROKEN_CHAIN]
-    assert "more than 20 links" in verdict.problems[0].detail
-    assert len(checks) < 100
-
-
-def test_a_hundred_certificates_of_one_name_cost_little(checks: list[object]) -> None:
-    """Many CAs of the same name that all sign each other do not multiply into a search without end."""
-    keys = [ec_key(number) for number in range(10)]
-    cas = [issue("Same", Issued(BETWEEN.cert, key), ca=True, key=key) for key in keys]
-    tangle = [issue("Same", Issued(cas[0].cert, by), ca=True, key=key) for key in keys for by in keys]
-    leaf = site(cas[3])
-    verdict = look([leaf.der, *(ca.der for ca in tangle)], roots=[ROOT.cert])
-    # Which of the two depends on whether the issuer is among the candidates that are tried at all.
-    assert outcomes(verdict) in ([Outcome.UNTRUSTED], [Outcome.BROKEN_CHAIN])
-    assert 0 < len(checks) < 1000
-
-
-def test_a_megabyte_of_certificate_is_vetted() -> None:
-    """A huge extension beside the usual ones changes nothing."""
-    filler = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"x" * 1_000_000)
-    huge = site(extensions=[filler])
-    assert chain(look([huge.der, BETWEEN.der, ROOT.der])) == (huge.der, BETWEEN.der)
-
-
-def test_junk_in_the_answer_matters_only_where_it_may_be_what_is_missing() -> None:
-    """Beside a whole chain junk is dropped; beside a broken one, or in the leaf's place, it is reported."""
-    assert chain(look([*FULL, b"junk"])) == SERVED
-    assert outcomes(look([SITE.der, b"junk", ROOT.der])) == [Outcome.MALFORMED, Outcome.BROKEN_CHAIN]
-    assert outcomes(look([b"junk", BETWEEN.der])) == [Outcome.MALFORMED, Outcome.WRONG_NAME]
-    assert "(and 1 more)" in look([b"junk", b"rubbish"]).problems[0].detail
 
 
 # Trust
