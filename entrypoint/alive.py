@@ -1,4 +1,4 @@
-"""Counting as alive: for so many seconds, whatever somebody does to the wall clock that NGINX reads meanwhile."""
+"""The agent's sign of life: valid for some seconds, whatever happens to the wall clock by which NGINX reads it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _STEP = 1.0  # seconds by which one clock leaves the other behind that are a ste
 
 
 class Alive:
-    """``wall`` are UNIX times, ``monotonic`` of a clock that nobody sets; both in seconds."""
+    """The sign of life. ``wall`` returns UNIX times, ``monotonic`` times of a clock that nobody sets: seconds."""
 
     def __init__(self, files: StatusFiles, wall: Callable[[], float], monotonic: Callable[[], float]) -> None:
         self._files, self._wall, self._monotonic = files, wall, monotonic
         self._until = self._between = 0.0
 
     def go_on(self, seconds: float) -> None:
-        """Count as alive for so long from now on. Raises OSError."""
+        """Give a sign of life that is valid for ``seconds`` from now. Raises OSError."""
         self._until = self._monotonic() + seconds
         self._mark()
 
@@ -32,12 +32,12 @@ class Alive:
         self._between = wall - now
 
     def follow_the_clock(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Look at the clocks again and again, as long as the loop runs."""
+        """Compare the clocks each second, as long as the loop runs."""
         self.look()
         loop.call_later(_LOOK, self.follow_the_clock, loop)
 
     def look(self) -> None:
-        """After a step of the wall clock, mark the same time anew."""
+        """Give the sign of life anew after a step of the wall clock, with the same end."""
         now = self._monotonic()
         if now < self._until and abs(self._wall() - now - self._between) > _STEP:
             try:

@@ -1,6 +1,6 @@
-"""The environment, read once into one frozen and checked value.
+"""The environment variables, read once into a frozen and checked value.
 
-Every fault is found before any is reported: see `SettingsError`. The variables are described in the README.
+All errors are found before any is reported: see `SettingsError`. The variables are described in the README.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class SettingsError(Exception):
-    """All faults of the settings, a line each: variable, what was expected, what was found."""
+    """All errors of the settings, a line each: variable, expected value, found value."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
@@ -27,7 +27,7 @@ class SettingsError(Exception):
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
-    """Read the settings. Raises `SettingsError` with every fault at once."""
+    """Read the settings. Raises `SettingsError` with all errors."""
     reader = _Reader(environ)
     settings = _read(reader)
     reader.refuse_unknown()
@@ -38,7 +38,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
 
 
 def near_misses(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Variables that are none of ours but for a typo, each with the one that is: see `core.spelling`."""
+    """Unknown variables that resemble certfront's, each with that variable: see `core.spelling`."""
     reader = _Reader(environ)
     _read(reader)
     return tuple(spelling.near_misses(environ, reader.known))
@@ -115,7 +115,7 @@ def _refuse_shared_ports(settings: Settings, env: _Reader) -> None:
 
 
 class _Reader:
-    """Reads variables one by one, and collects what is wrong with them."""
+    """A reader of single variables that collects their errors."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
@@ -129,7 +129,7 @@ class _Reader:
     def text(self, name: str, default: str = "") -> str:
         """The value; an empty variable counts as unset, as Compose's ``${VAR:-}`` makes them.
 
-        So does one that a container engine made of the name of a service, but with a word.
+        A variable that a container engine made for a linked service counts as unset too, with a warning.
         """
         self.known.add(name)
         value = self.environ.get(name, "").strip()
@@ -140,7 +140,7 @@ class _Reader:
         return value or default
 
     def read(self, name: str, default: str, parse: Callable[[str], object]) -> Any:
-        """The value, or that of the default; empty where both are."""
+        """The parsed value, or that of the default; empty where both are."""
         text = self.text(name, default)
         try:
             return parse(text) if text else ""

@@ -1,4 +1,4 @@
-"""What starts a cycle: somebody asks, or time passes."""
+"""Events that start a cycle: requests, and the passing of time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Request(NamedTuple):
-    """Somebody wants a check now: of these names (none: all), and perhaps to know when it is done."""
+    """A request for a check of some names (none: all), with a future for a requester who waits for the end."""
 
     names: tuple[str, ...]
     force: bool
@@ -16,28 +16,28 @@ class Request(NamedTuple):
     done: asyncio.Future[None] | None = None
 
     def wants(self, names: Collection[str]) -> bool:
-        """Whether a certificate for ``names`` is asked for."""
+        """Whether a pair with these names is requested."""
         return not self.names or not {*self.names}.isdisjoint(names)
 
 
 class Mailbox:
-    """Requests wait here for the agent; everything that came in meanwhile is one cycle."""
+    """The queue of requests; all requests that arrive during a cycle share the next one."""
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[Request] = asyncio.Queue()
 
     def post(self, why: str) -> None:
-        """Ask for a check of everything."""
+        """Request a check of all pairs."""
         self._queue.put_nowait(Request((), False, why))
 
     async def ask(self, names: Iterable[str], *, force: bool) -> None:
-        """Ask for a check, and wait until it is done."""
+        """Request a check, and wait for its end."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.put_nowait(Request(tuple(names), force, "refresh", done))
         await done
 
     async def next(self, seconds: float) -> list[Request]:
-        """What was asked for; empty when ``seconds`` have passed without a request."""
+        """The waiting requests; empty after ``seconds`` without any."""
         try:
             found = [await asyncio.wait_for(self._queue.get(), seconds)]
         except TimeoutError:
@@ -48,12 +48,12 @@ class Mailbox:
 
     @staticmethod
     def answer(requests: Iterable[Request]) -> None:
-        """Tell those who wait that their check is done."""
+        """Tell the waiting requesters that their check has ended."""
         for request in requests:
             if request.done and not request.done.done():
                 request.done.set_result(None)
 
 
 def why(requests: Iterable[Request]) -> str:
-    """The reason for a generation's manifest."""
+    """The cause of a cycle, for the generation's manifest."""
     return ", ".join(dict.fromkeys(request.why for request in requests)) or "timer"

@@ -1,4 +1,4 @@
-"""``certfront health`` without the imports of the other commands: an engine asks every few seconds, for years."""
+"""``certfront health`` without the imports of the other commands, as engines call it every few seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TRACES = ("status", "supervisord.conf")  # of a certfront that has begun, in it
 
 
 def quick(arguments: list[str]) -> int | None:
-    """The exit status, with what NGINX answers printed; None where the slow way has to find out what is wrong."""
+    """The exit status, after printing NGINX's answer; None where the full command has to find the reason."""
     if not _OPTIONS.issuperset(arguments):
         return None
     run_dir = os.environ.get("CERTFRONT_RUN_DIR") or "/run/certfront"
@@ -29,7 +29,7 @@ def quick(arguments: list[str]) -> int | None:
 
 
 def _ask(run_dir: str, path: str) -> tuple[int, str]:
-    """Status code and text of NGINX's answer on certfront's own socket; code 0 where there is none."""
+    """Status code and body of NGINX's answer on certfront's own socket; code 0 where there is none."""
     connection = socket(AF_UNIX, SOCK_STREAM)
     answer = b""
     try:
@@ -50,7 +50,7 @@ def _ask(run_dir: str, path: str) -> tuple[int, str]:
 
 
 def _belongs_here(run_dir: str) -> bool:
-    """Whether this container is certfront's: by its first process, or by what one that has begun leaves."""
+    """Whether this container runs certfront, by its first process or by certfront's files."""
     if any(os.path.exists(f"{run_dir}/{name}") for name in _TRACES):  # noqa: PTH110 - pathlib costs more than all this
         return True
     try:
@@ -61,7 +61,7 @@ def _belongs_here(run_dir: str) -> bool:
 
 
 def _is_certfronts(cmdline: bytes) -> bool:
-    """Whether a first process, as proc(5) shows it, is `certfront run` or leads to it, under an init or not."""
+    """Whether a first process (proc(5)) is `certfront run` or starts it, with or without an init."""
     words = cmdline.rstrip(b"\0").split(b"\0")
     names = [word.rpartition(b"/")[2] for word in words]
     if b"certfront-container" in names:

@@ -1,4 +1,4 @@
-"""`certfront lines FILE`: what a hook of the container's writes, from standard input, as JSON on standard output."""
+"""`certfront lines FILE`: the output of a hook in the container, from standard input to standard output as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ENDED = b"\0\n"  # container.sh's word that the hook has ended
 
 
 def main(hook: str) -> int:
-    """Until nobody has the pipe open any more; who started this is waiting only until the hook has ended."""
+    """Convert lines until the pipe is closed by all writers; the caller waits only for the end of the hook."""
     waited_for = True
     for line in iter(lambda: sys.stdin.buffer.readline(_LONGEST), b""):
         if line != _ENDED:

@@ -1,5 +1,5 @@
 # PYTHON_ARGCOMPLETE_OK
-"""The console script: what must not wait for the imports of all commands comes first."""
+"""The console script: process limits and the commands that must start without the imports of all others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 def main() -> int:
-    """Run the command that the arguments name; returns the exit status."""
+    """Run the command in the arguments; returns the exit status."""
     # Keys and passwords are in the memory of all that starts from here. The hard limit stays: `worker_rlimit_core` in a
     # configuration of the user's is for whoever wants a core of a worker all the same.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

@@ -1,4 +1,4 @@
-"""Plans made of what is on disk, without the network: for a start, and for commands."""
+"""Plans from what is stored on disk, without the network: for a start, and for commands."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from entrypoint.edges.status_files import StatusFiles
 
 
 def user_source(settings: Settings, facts: Facts, generations: Generations | None = None) -> Source | None:
-    """The user's configuration, None where there is none. Raises `Refused` where nothing of it can be known.
+    """The user's configuration, None where there is none. Raises `Refused` where it cannot be known.
 
-    With ``generations`` also where files of what ran last cannot be read any more.
+    With ``generations`` also where files of the configuration that ran last cannot be read any more.
     """
     ran = editions.ran(generations) if generations else None
     return ConfigFiles(settings, snippets(settings, facts, packaged.packaged()), ran).read()
 
 
 def stored(settings: Settings, facts: Facts, generations: Generations, user: Source | None = None) -> Plan:
-    """What can run: the pairs that were served last, as far as they fit the settings."""
+    """The plan with the credentials that were served last, as far as they fit the settings."""
     pairs, usable = wanted(settings, user), {}
     for pair in pairs:
         found = generations.stored(pair.identity)
@@ -49,9 +49,9 @@ def _why_pending(pair: PairSpec, settings: Settings) -> str:
 
 
 def of_now(settings: Settings, program: str, generations: Generations, *, as_ran: bool = True) -> Plan:
-    """What certfront would run if it started now, with what the status says of pairs that are pending.
+    """The plan of a start now, with the status's reasons for pending pairs.
 
-    ``as_ran``: files that what runs was made of, and that cannot be read any more, are faults. Raises `Refused`.
+    ``as_ran``: unreadable files of the configuration that ran last are faults. Raises `Refused`.
     """
     facts, _warnings = host.facts(nginx.build(program), settings.run_dir)
     plan = stored(settings, facts, generations, user_source(settings, facts, generations if as_ran else None))
@@ -59,7 +59,7 @@ def of_now(settings: Settings, program: str, generations: Generations, *, as_ran
 
 
 def running(settings: Settings) -> tuple[Plan, int]:
-    """What runs, or would if certfront started now, with the number of its generation. Raises `Refused`."""
+    """The plan that runs, or that a start now would make, with its generation number. Raises `Refused`."""
     generations = Generations(settings.state_dir)
     plan = of_now(settings, nginx.binary(settings.nginx_bin), generations)
     current = generations.current()

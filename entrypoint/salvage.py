@@ -1,7 +1,7 @@
-"""Certificates out of generations that another user than root may have written, as a start without CertMgr needs them.
+"""Credentials from the chains in generations that another user than root could have written.
 
-Nothing there is believed: no manifest, no path, no key, no configuration. What is PEM in the place of a chain is vetted
-like an answer of CertMgr's, and served with the administrator's own key, or not at all.
+Nothing else there is used: no manifest, path, key or configuration. A PEM file in the place of a chain is vetted like
+an answer of CertMgr's, and served with the administrator's own key, or not at all.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST = 10_000  # files
 
 
 def usable(folder: Path, pairs: Iterable[PairSpec], settings: Settings) -> dict[str, Credential]:
-    """Those of the pairs, by identity, that a chain below ``folder`` fits."""
+    """The credentials of those pairs, by identity, that a chain below ``folder`` fits."""
     if not folder.is_dir():
         return {}
     from entrypoint.core.x509 import pem
@@ -62,7 +62,7 @@ def _fitting(pair: PairSpec, chains: Iterable[tuple[bytes, ...]], settings: Sett
 
 
 def _files(folder: Path) -> Iterator[bytes]:
-    """What lies where generations have their chains: ``N/certs/NAME/*.pem``; the newest generations first."""
+    """The files ``N/certs/NAME/*.pem`` of all generations, the newest first."""
     count = 0
     for generation in sorted(_folders(folder), key=lambda path: (len(path.name), path.name), reverse=True):
         for name in _folders(generation / "certs"):
@@ -88,7 +88,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _content(path: Path) -> bytes:
-    """A regular file's, if it is not too large."""
+    """The content of a regular file below the size limit."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

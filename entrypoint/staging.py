@@ -1,4 +1,4 @@
-"""A generation that NGINX accepts: of the whole plan, or without those of the user's servers and files it refuses."""
+"""A generation that NGINX accepts: the whole plan, or the plan without the parts that NGINX refuses."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ Provide = Callable[[Plan], None]
 
 @dataclass
 class Stager:
-    """Stages the generations of one state folder. ``provide`` puts in place what NGINX needs to open a plan's keys.
+    """The stager of one state folder. ``provide`` writes the files that open a plan's keys.
 
-    ``taken`` says what of a plan NGINX will not find free when it starts. ``patience``: seconds for which NGINX is
-    asked about each part by itself; then what looks like one that it refused goes with it. ``longest``: seconds until
-    the search is given up.
+    ``taken`` returns NGINX's future error about a plan's sockets. ``patience``: seconds for single tests of parts;
+    after that, parts like a refused one are gated with it. ``longest``: seconds until the search is given up.
     """
 
     program: str
@@ -41,8 +40,8 @@ class Stager:
     ) -> tuple[Plan, Generation]:
         """The plan, as far as NGINX accepts it, and its generation, not yet published.
 
-        ``live`` is what NGINX runs: where that is as much of the plan as it accepts, it comes back. Raises `Refused`
-        where NGINX refuses what is not a part of the user's, and OSError where the disk does.
+        ``live`` is the running generation: it is returned if it is the accepted part. Raises `Refused` where NGINX
+        refuses something that is not the user's, and OSError where the disk does.
         """
         complaints: set[str] = set()
         began = time.monotonic()
@@ -71,7 +70,7 @@ class Stager:
         return replace(plan, remarks=self.generations.remarks(generation)), generation
 
     def _narrower(self, plan: Plan, error: blame.Rejected, spent: float, tried: search.Try) -> Plan:
-        """Without what NGINX names, or else what a search finds; when time runs out, also without all that is alike."""
+        """The plan without the parts that NGINX names or a search finds, or, after a while, similar ones."""
         narrower = blame.narrowed(plan, error.generation, error.problem.detail)
         if not narrower:
             ends = time.monotonic() + self.longest - spent
@@ -83,7 +82,7 @@ class Stager:
         return narrower
 
     def _tried(self, plan: Plan, why: str, provide: Provide) -> blame.Rejected | None:
-        """What NGINX says against a plan; nothing is left of the try."""
+        """NGINX's refusal of a plan, None if it accepts; the staged files are removed."""
         try:
             self.generations.discard(self._staged(plan, why, provide, sync=False))
         except blame.Rejected as error:
@@ -91,12 +90,12 @@ class Stager:
         return None
 
     def _say(self, complaint: str) -> None:
-        """Loudly once: the same is tried again and again until it is mended."""
+        """Log a complaint as a warning once, repetitions at level debug."""
         level = logging.DEBUG if complaint in self.complaints else logging.WARNING
         log.log(level, "%s", complaint)
 
     def _staged(self, plan: Plan, why: str, provide: Provide, *, sync: bool) -> Generation:
-        """A generation that NGINX accepts; those that it may well refuse are synced to disk only afterwards."""
+        """A staged generation that NGINX accepts; without ``sync``, it is synced to disk later."""
         provide(plan)
         number = self.generations.next_number()
         # The last pairs come along: an NGINX that starts while the link moves may read half of each configuration.
@@ -115,7 +114,7 @@ class Stager:
         return generation
 
     def refuse(self, generation: Generation, reason: str) -> None:
-        """Mark a generation as one that does not run."""
+        """Mark a generation as refused."""
         try:
             self.generations.refuse(generation, reason)
         except OSError as error:
@@ -123,7 +122,7 @@ class Stager:
 
 
 def _without_locked(plan: Plan, refusal: Exception) -> Plan | None:
-    """The plan without the pairs whose keys nothing opens, which are said, where NGINX refused one of them."""
+    """The plan without the pairs whose keys no password opens, which are logged; None for other refusals."""
     if not locked.is_about_a_key(refusal):
         return None
     smaller, problems = locked.without_locked(plan, key_files.found(plan), _key_now)

@@ -49,9 +49,9 @@ def retry_refused(attempts: int, interval: float) -> float:
 
 
 class Retry(Generic[T]):
-    """What came of a try that failed. The same is tried again only now and then, in ``retry`` seconds (see above).
+    """The result of a failed try, and the time of the next one, in ``retry`` seconds (see above).
 
-    Times are of a clock that nobody sets: a step of the other one must neither end the rest nor make it long.
+    Times are of a monotonic clock: a step of the wall clock must neither end a pause nor prolong it.
     """
 
     value: T | None
@@ -62,20 +62,20 @@ class Retry(Generic[T]):
         self.forget()
 
     def forget(self) -> None:
-        """Let the next try come at once: something changed, or somebody asks for it."""
+        """Permit the next try at once, after a change or a request."""
         self._digest, self.value, self._attempts = "", None, 0
         self.until = -math.inf
 
     def add(self, digest: str, value: T, now: float, interval: float) -> None:
-        """Remember what came of a try of what has this digest."""
+        """Remember the result of a try, by the digest of what was tried."""
         self._attempts = self._attempts + 1 if digest == self._digest else 1
         self._digest, self.value = digest, value
         self.until = now + self._retry(self._attempts, interval)
 
     def still(self, digest: str, now: float) -> T | None:
-        """What came of a try, None where it may be made again."""
+        """The result of the last try, None where a new one is permitted."""
         return self.known(digest) if now < self.until else None
 
     def known(self, digest: str) -> T | None:
-        """What came of a try, though it may be made again."""
+        """The result of the last try, even where a new one is permitted."""
         return self.value if digest == self._digest else None

@@ -1,7 +1,7 @@
-"""Generations on disk: staged, published by one rename, verified or refused, pruned.
+"""Generations on disk: staged, published by one rename, confirmed or refused, pruned.
 
-``STATE_DIR/generations/N`` is never written once it has its number. Two relative symlinks name one each:
-``current`` is what NGINX reads, ``verified`` the last one that was proved to be served.
+``STATE_DIR/generations/N`` is never written to once it has its number. Two relative symbolic links lead to one each:
+``current`` to the generation that NGINX reads, ``verified`` to the last one that was proved.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Generation:
 
     @property
     def config(self) -> Path:
-        """What NGINX is started or tested with."""
+        """The path of the root file, for NGINX's ``-c``."""
         return self.path / "nginx.conf"
 
 
@@ -56,7 +56,7 @@ class Generations:
         self._refused: set[int] = set()
 
     def prepare(self) -> None:
-        """Make the folders, and sweep what a killed run left half-staged, or what is in the place of something else."""
+        """Make the folders, and remove half-staged generations and files in the place of folders or links."""
         if disk.is_read_only(self.state_dir):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -73,25 +73,25 @@ class Generations:
 
     @property
     def warnings(self) -> tuple[tuple[str, str], ...]:
-        """Where nothing new can be stored, for the status."""
+        """The warning about a read-only state folder, for the status."""
         reason = "it is mounted read-only: what runs goes on, but nothing new can be stored"
         return (("CERTFRONT_STATE_DIR", f"{self.state_dir}: {reason}"),) if disk.is_read_only(self.state_dir) else ()
 
     @property
     def config(self) -> Path:
-        """The path that NGINX runs with; it stays the same through every generation."""
+        """The path that NGINX runs with, the same for all generations."""
         return self.state_dir / "current" / "nginx.conf"
 
     def current(self) -> Generation | None:
-        """The generation that NGINX reads."""
+        """The generation that the link ``current`` names."""
         return self._linked("current")
 
     def verified(self) -> Generation | None:
-        """The last generation that was proved to be served."""
+        """The last generation that was proved."""
         return self._linked("verified")
 
     def _linked(self, link: str) -> Generation | None:
-        """The generation that a link names, as only we make links: NGINX would follow others as well."""
+        """The generation that a link names, if the link has our form: NGINX would follow any other link as well."""
         try:
             folder, _, name = str((self.state_dir / link).readlink()).rpartition("/")
         except OSError:
@@ -99,7 +99,7 @@ class Generations:
         return self._load(name) if folder == self.folder.name else None
 
     def _load(self, name: str) -> Generation | None:
-        """A generation by its number, read once: it never changes."""
+        """The generation with a number, cached, as it never changes."""
         if name not in self._loaded and _NUMBER.fullmatch(name):
             path = self.folder / name
             try:
@@ -110,7 +110,7 @@ class Generations:
         return self._loaded.get(name)
 
     def is_whole(self, generation: Generation) -> bool:
-        """Whether all that was staged is there as it was; of generations of before, whether there is a root file."""
+        """Whether all staged files are unchanged; without checksums (older versions), whether there is a root file."""
         if not (generation.path / _SUMS).exists():
             return not disk.holds(str(generation.config), b"") and generation.config.is_file()
         sums = self._sums(generation)
@@ -126,7 +126,7 @@ class Generations:
         return self._summed[generation.number]
 
     def _content(self, generation: Generation, name: str) -> bytes | None:
-        """What a file of a generation holds; None where it is not what was staged."""
+        """The content of a generation's file; None where it is missing or changed."""
         try:
             data = disk.content(generation.path / name)
         except OSError:
@@ -146,7 +146,7 @@ class Generations:
         return None
 
     def pair_files(self) -> tuple[str, ...]:
-        """The relative paths of the chains and keys that the current generation's configuration names."""
+        """The relative paths of the chains and keys in the current generation."""
         current = self.current()
         pairs = current.manifest.pairs.values() if current else ()
         return tuple(name for pair in pairs for name in (pair.chain_file, pair.key_file))
@@ -155,7 +155,7 @@ class Generations:
         return sorted(int(path.name) for path in self.folder.glob("[0-9]*") if _NUMBER.fullmatch(path.name))
 
     def next_number(self) -> int:
-        """The number that the next staged generation gets."""
+        """The number of the next generation."""
         return max(self._numbers(), default=0) + 1
 
     def stage(
@@ -167,11 +167,11 @@ class Generations:
         *,
         sync: bool = True,
     ) -> Generation:
-        """Write a generation, all of it synced to disk unless that is left to `sync`, without touching the live one.
+        """Write a generation, synced to disk unless that is left to `sync`, without touching the live one.
 
-        ``files`` by relative path; only their owner may read them. A chain or key, or a copy of the user's, that the
-        current generation holds under the same name is linked, because NGINX (1.27.4 and later) keeps certificates
-        whose inode did not change; so are ``carried`` ones, wanted or not. Raises OSError and leaves nothing behind
+        ``files`` by relative path; only their owner may read them. Chains, keys and copies of the user's files that the
+        current generation holds under the same name become hard links, because NGINX (1.27.4 and later) keeps
+        certificates whose inode did not change; so do the ``carried`` files. Raises OSError and leaves nothing behind
         where the disk refuses.
         """
         staging = self.folder / f"{STAGING}-{number}"
@@ -205,7 +205,7 @@ class Generations:
             disk.sync_file_system(Path(staging)) if many else disk.sync_tree(Path(staging))
 
     def sync(self, generation: Generation) -> None:
-        """Sync what was staged without. Raises OSError and leaves nothing behind where the disk refuses."""
+        """Sync a generation that was staged without it. Raises OSError and leaves nothing behind on failure."""
         try:
             disk.sync_file_system(generation.path)
         except OSError:
@@ -213,11 +213,11 @@ class Generations:
             raise
 
     def publish(self, generation: Generation) -> None:
-        """Make a generation current by one rename. Raises OSError with all as it was."""
+        """Make a generation current by one rename. Raises OSError with everything as it was."""
         self._link("current", generation)
 
     def confirm(self, generation: Generation) -> None:
-        """Remember a generation as proved; those that nobody needs any more wait for `prune`."""
+        """Remember a generation as proved; superfluous ones are left to `prune`."""
         self._link("verified", generation)
 
     def _link(self, link: str, generation: Generation) -> None:
@@ -239,9 +239,10 @@ class Generations:
         staging.rename(self.state_dir / link)
 
     def refuse(self, generation: Generation, reason: str) -> None:
-        """Keep a generation for a look at it, marked with the reason why it does not run.
+        """Mark a generation with the reason why it does not run, and keep it for inspection.
 
-        One that cannot be marked goes, unless it is linked: then this object knows it, and OSError is raised.
+        One that cannot be marked is removed, unless a link names it: then this object remembers it, and OSError is
+        raised.
         """
         self._refused.add(generation.number)
         try:
@@ -253,36 +254,36 @@ class Generations:
         self.prune()
 
     def read(self, generation: Generation, name: str) -> bytes:
-        """A file of a generation, empty where it is none."""
+        """The content of a generation's file, empty where it is missing or changed."""
         return self._content(generation, name) or b""
 
     def discard(self, generation: Generation) -> None:
-        """Forget a generation that was only a try."""
+        """Remove a generation that was only a try."""
         shutil.rmtree(generation.path, ignore_errors=True)
         self._loaded.pop(str(generation.number), None)
 
     def is_refused(self, generation: Generation) -> bool:
-        """Whether a generation does not run, though it may be current: the way back from it may have failed."""
+        """Whether a generation is marked as refused; it may be current all the same, if the way back failed."""
         return generation.number in self._refused or (generation.path / _REFUSED).exists()
 
     def _linked_numbers(self) -> list[int]:
         return [generation.number for generation in (self.current(), self.verified()) if generation]
 
     def remark(self, generation: Generation, warnings: Sequence[tuple[str, str]]) -> None:
-        """Keep what NGINX warned of when it tested a generation: places and messages."""
+        """Store NGINX's warnings about a generation: places and messages."""
         with suppress(OSError):  # nothing to refuse a generation for
             if warnings:
                 (generation.path / _REMARKS).write_text(json.dumps(warnings))
 
     def remarks(self, generation: Generation) -> tuple[tuple[str, str], ...]:
-        """What `remark` kept."""
+        """The warnings that `remark` stored."""
         try:
             return tuple((str(place), str(why)) for place, why in json.loads(disk.content(generation.path / _REMARKS)))
         except (OSError, ValueError, TypeError, RecursionError):
             return ()
 
     def prune(self) -> None:
-        """Keep the last five good generations, the last refused one, and whatever a link names."""
+        """Remove all generations but the last five good ones, the last refused one, and the linked ones."""
         refused = [number for number in self._numbers() if (self.folder / str(number) / _REFUSED).exists()]
         good = [number for number in self._numbers() if number not in refused]
         for number in {*refused, *good} - {*refused[-1:], *good[-KEPT:], *self._linked_numbers()}:

@@ -1,9 +1,9 @@
-"""The files in the run folder that NGINX opens a plan's keys with: a password file, or the keys themselves in clear.
+"""The files in the run folder that NGINX opens a plan's keys with: a password file, or decrypted keys.
 
-A generation outlives the user's password file: when that file changes, the pair that is served must still load. So
-each generation names a password file of its own. With KEY_UNLOCK=memory, for many servers or a slow key derivation,
-keys are decrypted once into a tmpfs: NGINX would do so for each server at every test, start and reload. What is
-written here only its owner can read, and it never leaves the run folder.
+A generation outlives the user's password file: when that file changes, the served pair must still load. So each
+generation names a password file of its own. With KEY_UNLOCK=memory, for many servers or a slow key derivation, keys are
+decrypted once into a tmpfs, which NGINX would otherwise do for each server at every test, start and reload. Only their
+owner can read these files, and they never leave the run folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _IN_MEMORY = ("tmpfs", "ramfs")
 
 
 def require_memory(folder: Path) -> None:
-    """Refuse a folder that lies on a disk. Raises `Refused` (config-rejected)."""
+    """Refuse a run folder on a disk. Raises `Refused` (config-rejected)."""
     kind = _file_system(folder)
     if kind not in _IN_MEMORY:
         raise Refused(
@@ -42,13 +42,13 @@ def _file_system(folder: Path) -> str:
 
 
 def provide(plan: Plan, offered: Iterable[bytes]) -> None:
-    """Write what the plan's configuration names. ``offered`` are passwords; without any, all that are to be found."""
+    """Write the files that the plan's configuration names. ``offered`` are passwords; without any, all known ones."""
     for path, content in _needed(plan, list(dict.fromkeys(offered)) or found(plan)):
         reserve.writing(plan.settings.run_dir, partial(_write, path, content))
 
 
 def _needed(plan: Plan, known: list[bytes]) -> Iterator[tuple[Path, bytes]]:
-    """The files that are not there yet; a key that no password opens is left out, as NGINX names it."""
+    """The missing files; a key that no password opens is left out, and NGINX names it."""
     if plan.password_file:
         yield Path(plan.password_file), b"".join(password + b"\n" for password in known)
     for path, key_pem in plan.unlocked.items():
@@ -57,7 +57,7 @@ def _needed(plan: Plan, known: list[bytes]) -> Iterator[tuple[Path, bytes]]:
 
 
 def provide_missing(plan: Plan) -> None:
-    """As `provide`, for a run folder that may be fresh: what is there stays, as it opened the keys before."""
+    """As `provide`, for a run folder that may be fresh: existing files stay, as they opened the keys before."""
     if plan.unlocked or (plan.password_file and not Path(plan.password_file).exists()):
         provide(plan, ())
 
@@ -74,7 +74,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def keep_only(run_dir: Path, manifests: Iterable[Manifest]) -> None:
-    """Forget all that no generation with one of these manifests names; a stop in the middle leaves what is staged."""
+    """Remove the files that none of these manifests names; files that are being staged stay."""
     kept = {path for each in manifests for path in (each.password_file, *each.unlocked)}
     for pattern in ("passwords/*.txt", "passwords/*.new", "keys/*.pem", "keys/*.new"):
         for path in run_dir.glob(pattern):
@@ -83,7 +83,7 @@ def keep_only(run_dir: Path, manifests: Iterable[Manifest]) -> None:
 
 
 def found(plan: Plan) -> list[bytes]:
-    """The passwords in the user's files, and those that are left of what ran before."""
+    """The passwords in the user's files and in the copies of earlier generations."""
     users = (Path(pair.password_file) for pair in plan.wanted)
     paths = dict.fromkeys((*users, *sorted(plan.settings.run_dir.glob("passwords/*.txt"))))
     return list(dict.fromkeys(password for path in paths for password in passwords(path)))

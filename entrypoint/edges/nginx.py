@@ -1,4 +1,4 @@
-"""NGINX as a neighbour: its build, its test of a configuration, what it says of itself, and what it left behind."""
+"""NGINX as a neighbour: its build, its test, its answers, and the leftovers of a killed one."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _TEST_TIMEOUT = 300  # seconds; thousands of encrypted keys take a while
 
 
 class Untested(Refused):
-    """NGINX's test did not come to its end, or not even to its beginning: no part of the configuration is to blame."""
+    """NGINX's test did not start or did not end: no part of the configuration is to blame."""
 
 
 def binary(name: str) -> str:
-    """The path of the NGINX binary: as given, or on the PATH. Raises `Refused`."""
+    """The path of the NGINX binary: as given, from PATH, or the development environment's."""
     if not (found := shutil.which(name, path=_path())):
         raise Refused(
             Outcome.CONFIG_REJECTED,
@@ -42,13 +42,13 @@ def binary(name: str) -> str:
 
 
 def _path() -> str:
-    """PATH without the image's own `nginx`, which asks certfront: see ``nginx.sh``."""
+    """PATH without the image's own `nginx` command, which calls certfront: see ``nginx.sh``."""
     own = str(Path(sys.prefix) / "libexec")
     return os.pathsep.join(folder for folder in os.get_exec_path() if folder != own)
 
 
 def build(program: str) -> nginx_output.Build:
-    """How the binary was built. Raises `Refused` where it does not say its version."""
+    """The build of the binary. Raises `Refused` where it prints no version."""
     said = subprocess.run([program, "-V"], capture_output=True, text=True, check=False, timeout=30).stderr
     if not (found := nginx_output.build(said)):
         raise Refused(Outcome.CONFIG_REJECTED, f"{program} -v did not say its version: {said.strip()!r}")
@@ -56,9 +56,9 @@ def build(program: str) -> nginx_output.Build:
 
 
 def test(program: str, config: Path, run_dir: Path | None = None) -> tuple[str, ...]:  # noqa: PT028 - NGINX's test
-    """Let NGINX test a configuration, working in ``run_dir`` as it does when it runs; returns its warnings.
+    """Run NGINX's test of a configuration, with ``run_dir`` as its working folder; returns its warnings.
 
-    Raises `Refused` (config-rejected) with its own message, `Untested` where it has none.
+    Raises `Refused` (config-rejected) with NGINX's message, `Untested` where it has none.
     """
     command = [program, "-t", "-q", "-e", "stderr", "-c", str(config)]
     # Without a usable password NGINX asks on standard input, for ever if it is left open.
@@ -95,7 +95,7 @@ def _hint(message: str) -> str:
 
 
 def taken(kind: str, address: str, port: int) -> str:
-    """What NGINX will complain of when it starts where another program has a socket; its test passes over that."""
+    """The message that NGINX will fail with at its start where another program has a socket: its test ignores that."""
     udp, family = kind == "udp", socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM) as probe:
@@ -112,7 +112,7 @@ def taken(kind: str, address: str, port: int) -> str:
 
 
 def port_taken(port: int) -> bool:
-    """Whether another program listens on a port, on any address; NGINX's own test of a configuration says nothing."""
+    """Whether another program listens on a port, on any address: NGINX's test does not tell."""
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as NGINX does: old connections are no rival
@@ -124,10 +124,10 @@ def port_taken(port: int) -> bool:
 
 
 def ask(run_dir: Path, path: str) -> tuple[int, str]:
-    """Status code and text that the running NGINX answers certfront; code 0 where it does not answer.
+    """Status code and body of the running NGINX's answer to certfront; code 0 where it does not answer.
 
-    By a socket of certfront's own: on the status port somebody else may answer. HTTP/1.0, whose answers end with the
-    connection; health checks should not cost the import of a client.
+    Over certfront's own socket, as another server may listen on the status port. HTTP/1.0, whose answers end with the
+    connection, needs no client library, which health checks would have to import.
     """
     try:
         answer = _answer(run_dir, f"GET {path} HTTP/1.0\r\n\r\n".encode())
@@ -152,13 +152,13 @@ def _answer(run_dir: Path, question: bytes) -> bytes:
 
 
 def generation(run_dir: Path) -> int | None:
-    """The number of the generation that the running NGINX answers with, None where it does not answer."""
+    """The generation number that the running NGINX answers with, None where it does not answer."""
     code, text = ask(run_dir, "/generation")
     return int(text) if code == _OK and re.fullmatch(r"[0-9]{1,9}\n", text) else None
 
 
 def forget_refusals(run_dir: Path) -> None:
-    """Before a reload: whatever is said from now on is about that."""
+    """Empty the log of refusals, before a reload."""
     with contextlib.suppress(OSError):
         os.truncate(run_dir / REFUSALS, 0)
 
@@ -173,9 +173,9 @@ def refused_reload(run_dir: Path) -> str:
 
 
 def accepting_workers(pid_file: Path) -> frozenset[int]:
-    """The workers that take connections: after a reload the old ones say in their title that they have stopped.
+    """The process ids of the workers that accept connections: the titles of old ones say that they do not.
 
-    Empty where the machine does not show them, see proc(5).
+    Empty where the machine does not show titles, see proc(5).
     """
     try:
         master = int(pid_file.read_text())
@@ -194,7 +194,7 @@ def _accepts(pid: str) -> bool:
 
 
 def running_since(pid_file: Path) -> datetime | None:
-    """When NGINX was started: it writes its pid file then, and removes it at its end."""
+    """The time of NGINX's start, which is that of its pid file."""
     try:
         return datetime.fromtimestamp(pid_file.stat().st_mtime, UTC)
     except OSError:
@@ -202,11 +202,10 @@ def running_since(pid_file: Path) -> datetime | None:
 
 
 def end_leftovers(pid_file: Path, program: str) -> None:
-    """Kill what a killed run of ours left of its NGINX: orphaned workers keep the ports.
+    """Kill the NGINX processes that a killed certfront left: orphaned workers keep the ports.
 
-    NGINX leads its own process group, so the group's members are found by the master's number; a number that
-    belongs to something else by now is left alone. The pid file is removed, and the socket: the next one could not
-    bind it.
+    NGINX leads its own process group, so the group's members are found by the master's number; a number that another
+    process has by now is left alone. The pid file and the socket are removed: the next NGINX could not bind it.
     """
     pid_file.with_name(NGINX_SOCKET).unlink(missing_ok=True)
     try:

@@ -1,4 +1,4 @@
-"""How a cycle ended: why not all of its plan is live, which pairs that concerns, and the sentence that says it."""
+"""The ending of a cycle: why its plan is not wholly live, the pairs concerned, and the outcome as a sentence."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _OF_ALL = (Outcome.CONFIG_REJECTED, Outcome.RELOAD_FAILED, Outcome.NOT_SERVED)
 
 @dataclass(frozen=True)
 class Ending:
-    """What came of one plan.
+    """The result of one plan.
 
-    ``failure`` says why the whole plan is not live; ``goes_on`` that all of what ran last is, with the pairs as they
-    are now. ``gated`` are the pairs that no server presents, by their identity. ``generation`` is the live one,
-    ``spent`` are the milliseconds from its reload to its proof, None where NGINX was not reloaded.
+    ``failure`` is the reason why the whole plan is not live; ``goes_on``: the last configuration is, with the
+    credentials of now. ``gated`` are the pairs that no server presents, by identity. ``generation`` is the live one,
+    ``spent`` the milliseconds from its reload to its proof, None where NGINX was not reloaded.
     """
 
     failure: Problem | None = None
@@ -31,16 +31,16 @@ class Ending:
         return self.failure if self.failure and self.failure.outcome in _OF_ALL else None
 
     def problem_of(self, identity: str, *, served: bool) -> Problem | None:
-        """Why a pair is not live as it should be; ``served`` tells whether a server presents it."""
+        """Why a pair is not live as it should be; ``served``: whether a server presents it."""
         alone = not self.failure or (self.goes_on and served)
         return self.gated.get(identity) if alone else self.failure
 
     def is_of_all(self, problem: Problem | None) -> bool:
-        """Whether a problem is the refusal of the whole configuration, which is said once and not for each pair."""
+        """Whether a problem is the refusal of the whole configuration, which is logged once and not for each pair."""
         return problem is not None and problem is self.rejected and problem.outcome is Outcome.CONFIG_REJECTED
 
     def sentence(self, checked: int) -> str:
-        """The outcome in one line, after so many pairs were ``checked``."""
+        """The outcome in one line; ``checked`` is the number of checked pairs."""
         runs = f"generation {self.generation} {'runs on' if self.spent is None else 'is live'}"
         runs += "" if self.spent is None else f", proved within {self.spent:.0f} ms"
         refused = f"; the whole plan is not live: {self.failure.outcome}: {self.failure.detail}" if self.failure else ""

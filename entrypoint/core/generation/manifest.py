@@ -1,4 +1,4 @@
-"""What a generation says of itself, from a disk that may be damaged: what has another type than it should is absent."""
+"""The manifest of a generation, read from a disk that may be damaged: members of a wrong type are dropped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from entrypoint.core.shown import is_text
 
 @dataclass(frozen=True)
 class StoredPair:
-    """The files of a pair in a generation, whether a server presents them, and what `Credential.as_json` said."""
+    """The files of a pair in a generation, whether a server presents it, and the JSON of its `Credential`."""
 
     chain_file: str
     key_file: str
@@ -21,17 +21,17 @@ class StoredPair:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """For a manifest."""
+        """The pair as JSON, for a manifest."""
         files = {"chain_file": self.chain_file, "key_file": self.key_file}
         return {**self.facts, **files, "presented": self.presented}
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Number, time and cause of a generation, and what it is made of.
+    """Number, time and cause of a generation, and its content.
 
     ``source`` is the root of the user's configuration, ``digest`` the plan's. ``commented_out`` is for people;
-    ``password_file`` and ``unlocked`` are what NGINX needs in the run folder to open its keys.
+    ``password_file`` and ``unlocked`` are the files in the run folder that open its keys.
     """
 
     generation: int = 0
@@ -47,7 +47,7 @@ class Manifest:
 
     @classmethod
     def read(cls, data: bytes) -> Manifest:
-        """What `text` gave, in this version or an older one. Raises ValueError for what is none."""
+        """The manifest in a file of this version or an older one. Raises ValueError where there is none."""
         found = members(data)
         number = found.get("generation")
         return cls(
@@ -60,7 +60,7 @@ class Manifest:
         )
 
     def text(self) -> bytes:
-        """The content of its file."""
+        """The content of the manifest's file."""
         shallow = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "refusals"}
         pairs = {identity: pair.as_json() for identity, pair in self.pairs.items()}
         found = {**shallow, "pairs": pairs, "gates": self.refusals.as_json()}
@@ -68,7 +68,7 @@ class Manifest:
 
 
 def members(data: bytes) -> dict[str, Any]:
-    """A JSON object. Raises ValueError for what is none."""
+    """The members of a JSON object. Raises ValueError for other data."""
     try:
         found = json.loads(data)
     except RecursionError:
@@ -79,7 +79,7 @@ def members(data: bytes) -> dict[str, Any]:
 
 
 def _texts_by_name(value: object) -> dict[str, str]:
-    """The texts of a JSON object."""
+    """The members of a JSON object whose values are texts."""
     found = value.items() if isinstance(value, dict) else ()
     return {name: text for name, text in found if is_text(name) and is_text(text)}
 
@@ -98,7 +98,7 @@ def _pairs(value: object) -> dict[str, StoredPair]:
 
 
 def _pair(value: object) -> StoredPair | None:
-    """None without files that lie below the generation."""
+    """The stored pair; None without files inside the generation."""
     if not isinstance(value, dict):
         return None
     chain, key, presented = (value.get(name) for name in ("chain_file", "key_file", "presented"))
@@ -124,7 +124,7 @@ def _list(value: object) -> list[Any]:
 
 
 def _is_refusal(value: object) -> bool:
-    """A file, a place in it, and the reason."""
+    """Whether a value has the form of a refusal: file, offset, reason."""
     if not isinstance(value, list) or len(value) != 3:
         return False
     file, start, reason = value

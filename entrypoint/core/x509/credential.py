@@ -1,6 +1,6 @@
-"""A certificate chain and the private key that fits it, ready to be served, and what a manifest says of them.
+"""A chain and the private key that fits it, ready to be served, and their JSON in a manifest.
 
-A start reads these from manifests, before NGINX is up: nothing here takes the library for certificates but `described`.
+A start reads credentials from manifests, before NGINX is up: only `described` imports the library for certificates.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 class Credential:
     """A chain as DER, leaf first and without its root, and the key's PEM as it was given.
 
-    ``chain_pem`` is what NGINX reads: as it was read itself, or else encoded. ``source`` is `CERTMGR`, with the server
-    that it came from, or `FILE`: then it is the user's own. Two with the same bytes from the same source are equal.
+    ``chain_pem`` is the file for NGINX: as it was read, or encoded here. ``source`` is `CERTMGR`, with the server's
+    name in ``certmgr``, or `FILE` for the user's own. Credentials with the same bytes from the same source are equal.
     """
 
     ders: tuple[bytes, ...] = field(repr=False)
@@ -44,35 +44,35 @@ class Credential:
 
     @cached_property
     def chain_hash(self) -> str:
-        """For the name of the chain's file."""
+        """The hash in the name of the chain's file."""
         return hashlib.sha256(self.chain_pem).hexdigest()[:16]
 
     @cached_property
     def key_hash(self) -> str:
-        """For the name of the key's file."""
+        """The hash in the name of the key's file."""
         return hashlib.sha256(self.key_pem).hexdigest()[:16]
 
     @property
     def is_users(self) -> bool:
-        """Whether it is the user's own: which names it has is the user's choice then."""
+        """Whether it is the user's own, whose names are the user's choice."""
         return self.source == FILE
 
     def fits(self, names: Collection[str]) -> bool:
-        """Whether it may be served for these names, or some of them."""
+        """Whether it may be served for some or all of these names."""
         return self.is_users or covers_any(self.leaf.names, names)
 
     def with_key(self, key_pem: bytes) -> Credential:
-        """The chain with its key in another form; the same object where that is the same."""
+        """The chain with its key in another form; the same object if the form is the same."""
         return self if key_pem == self.key_pem else replace(self, key_pem=key_pem)
 
     def described(self) -> Credential:
-        """With all that the leaf says; a manifest tells neither its subject nor its public key. Raises Refused."""
+        """The credential with all facts of the leaf: a manifest lacks its subject and public key. Raises Refused."""
         from entrypoint.core.x509.certificate import describe
 
         return self if self.leaf.spki else replace(self, leaf=describe(next(iter(self.ders), b"")))
 
     def as_json(self) -> dict[str, Any]:
-        """For a manifest."""
+        """The credential's facts as JSON, for a manifest."""
         leaf = self.leaf
         return {
             "names": list(leaf.names),
@@ -89,12 +89,12 @@ class Credential:
 
 
 def issued(chain: Chain, key: Key, source: str, now: datetime) -> Credential:
-    """A vetted chain with its key; ``source`` is the CertMgr that it came from, or empty: then it is the user's own."""
+    """The credential of a vetted chain and its key; ``source`` is the CertMgr, or empty for the user's own."""
     return Credential(chain.ders, key.pem, chain.leaf, CERTMGR if source else FILE, source, now)
 
 
 def stored(entry: Mapping[str, Any], chain_pem: bytes, key_pem: bytes) -> Credential:
-    """A chain and a key that were stored, with what a manifest says of them: what is damaged of that is absent."""
+    """The credential of a stored chain and key, with the facts in a manifest; damaged members are left out."""
     names = entry.get("names")
     leaf = CertificateInfo(
         names=tuple(names) if isinstance(names, list) and all(map(is_text, names)) else (),
