@@ -22,13 +22,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from entrypoint.core.model import KeyType
 from entrypoint.demo.faults import HANDSHAKE_SECONDS, Deadline, Port, finish
-from entrypoint.demo.pki import PrivateKey, cached_key
+from entrypoint.demo.pki import PrivateKey, cached_key, key_type_of
 
 HANDSHAKE, ALERT = 22, 21  # content types
 CLIENT_HELLO, CLIENT_KEY_EXCHANGE = 1, 16  # handshake types
 _SERVER_NAME, _SIGNATURE_ALGORITHMS = 0, 13  # extensions
 _POINT_FORMATS, _EXTENDED_MASTER_SECRET, _RENEGOTIATION_INFO = 11, 23, 0xFF01
-_ECDHE_RSA, _ECDHE_ECDSA = 0xC02F, 0xC02B  # ..._WITH_AES_128_GCM_SHA256
+_ECDHE = {KeyType.RSA: 0xC02F, KeyType.ECDSA: 0xC02B}  # ..._WITH_AES_128_GCM_SHA256
 _SECP256R1 = 23
 _SCHEMES = {  # RFC 8446, section 4.2.3
     KeyType.RSA: {0x0401, 0x0501, 0x0601, 0x0804, 0x0805, 0x0806},
@@ -125,11 +125,10 @@ def read_hello(conn: socket.socket, deadline: Deadline | None = None) -> tuple[b
 
 
 def server_flight(hello: ClientHello, ders: Sequence[bytes], key: PrivateKey) -> bytes:
-    """The records of a server's first flight with ``chain``, its ServerKeyExchange signed by ``key``."""
+    """The records of a server's first flight with a chain, its ServerKeyExchange signed by ``key``."""
     server_random = secrets.token_bytes(32)
-    rsa_signed = isinstance(key, rsa.RSAPrivateKey)
     messages = (
-        _message(2, _server_hello(hello, server_random, _ECDHE_RSA if rsa_signed else _ECDHE_ECDSA)),
+        _message(2, _server_hello(hello, server_random, _ECDHE[key_type_of(key)])),
         _message(11, _sized(b"".join(_sized(der, 3) for der in ders), 3)),
         _message(12, _server_key_exchange(hello.random + server_random, key)),
         _message(14, b""),
@@ -198,7 +197,7 @@ class Imposter:
     def __init__(self, chain: Sequence[bytes], key_type: KeyType, key: PrivateKey | None = None) -> None:
         self._ders = tuple(chain)
         self._key = key or foreign_key(x509.load_der_x509_certificate(self._ders[0]))
-        if isinstance(self._key, rsa.RSAPrivateKey) != (key_type is KeyType.RSA):
+        if key_type_of(self._key) is not key_type:
             raise ValueError(f"the leaf's key is not of type {key_type}")
         self._port = Port("127.0.0.1", 0, self._serve)
         self._replies: list[Reply] = []
@@ -234,7 +233,7 @@ class Imposter:
 
 
 def _receive(conn: socket.socket, length: int, deadline: Deadline | None) -> bytes:
-    """Exactly ``count`` bytes. Raises ConnectionError where the client leaves first."""
+    """Exactly ``length`` bytes. Raises ConnectionError where the client leaves first."""
     data = b""
     while len(data) < length:
         if not (part := (deadline.apply(conn) if deadline else conn).recv(length - len(data))):
@@ -290,9 +289,5 @@ def _suites() -> dict[int, frozenset[KeyType]]:
     """The key types of each cipher suite that OpenSSL knows; those of TLS 1.3 leave it open."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_ciphers("ALL:@SECLEVEL=0")
-    kinds = {
-        "auth-rsa": frozenset({KeyType.RSA}),
-        "auth-ecdsa": frozenset({KeyType.ECDSA}),
-        "auth-any": frozenset(KeyType),
-    }
+    kinds = {"auth-any": frozenset(KeyType)} | {f"auth-{kind}": frozenset({kind}) for kind in KeyType}
     return {c["id"] & 0xFFFF: kinds.get(c["auth"], frozenset()) for c in context.get_ciphers()}

@@ -21,15 +21,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from entrypoint.core.model import KeyType
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 _PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----\n?", re.DOTALL)
 _UNUSED = (
-    "content_commitment",
-    "key_encipherment",
-    "data_encipherment",
-    "key_agreement",
-    "encipher_only",
-    "decipher_only",
+    *("content_commitment", "key_encipherment", "data_encipherment"),
+    *("key_agreement", "encipher_only", "decipher_only"),
 )
 _BACKDATED = timedelta(hours=1)  # as public authorities do, for clients whose clock is slow
 _LIFETIME = timedelta(days=90)
@@ -59,7 +56,7 @@ def spki(public_key: object) -> bytes:
 
     Raises TypeError for a public key that is neither RSA nor ECDSA.
     """
-    if not isinstance(public_key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+    if not isinstance(public_key, PublicKey):
         raise TypeError("the public key is neither RSA nor ECDSA")
     return public_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
@@ -89,7 +86,7 @@ def load_key(pem: bytes, password: bytes) -> PrivateKey:
         key = serialization.load_pem_private_key(pem, password)
     except TypeError:
         raise ValueError("the private key is not encrypted") from None
-    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+    if not isinstance(key, PrivateKey):
         raise ValueError("the private key is neither RSA nor ECDSA")
     return key
 
@@ -235,9 +232,7 @@ def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, public_key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey
-) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, issuer: x509.Name, public_key: PublicKey) -> x509.CertificateBuilder:
     """The fields of all certificates, without the dates."""
     return (
         x509.CertificateBuilder(subject_name=subject, issuer_name=issuer)
@@ -248,11 +243,7 @@ def _builder(
 
 
 def _ca_builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    public_key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey,
-    years: int,
-    path_length: int | None,
+    subject: x509.Name, issuer: x509.Name, public_key: PublicKey, years: int, path_length: int | None
 ) -> x509.CertificateBuilder:
     """The fields of an authority's certificate (RFC 5280, sections 4.2.1.3 and 4.2.1.9)."""
     now = datetime.now(UTC)

@@ -88,8 +88,12 @@ class StandInCertMgr:
     A context manager; ``start`` and ``stop`` may also be called in turn, and the ports stay the same. ``default`` is
     presented for names without a credential. All methods and attributes may be used while it runs, from any thread;
     they apply from the next connection on. ``on_event`` is called with a sentence for each request, from the
-    connection's thread.
+    connection's thread. ``drip_delay`` are seconds before each byte in mode "drip".
     """
+
+    drip_delay = 0.0
+    _mode = Mode.NORMAL
+    _credentials: tuple[Credential, ...] = ()
 
     def __init__(  # noqa: PLR0913 - all but the first have defaults, and most go by keyword
         self,
@@ -103,8 +107,6 @@ class StandInCertMgr:
         on_event: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._default = (default,) if isinstance(default, Credential) else tuple(default)
-        self._credentials: tuple[Credential, ...] = ()
-        self._mode = Mode.NORMAL
         self._log: deque[Request] = deque(maxlen=100_000)
         self._lock = threading.Condition()
         self._stopped = threading.Event()
@@ -113,11 +115,9 @@ class StandInCertMgr:
         self._tls = tls
         self._front = self._choosing(_genuine)
         self._false_front = self._choosing(_forged)
-        self._ports = [Port(host, port, self._serve_tls)]
-        if http_port is not None:
-            self._ports.append(Port(host, http_port, self._serve_http))
+        served = ((port, self._serve_tls), (http_port, self._serve_http))
+        self._ports = [Port(host, number, serve) for number, serve in served if number is not None]
         self.challenges: dict[str, str] = {}
-        self.drip_delay = 0.0  # seconds before each byte in mode "drip"
         for credential in credentials:
             self.put(credential)
 
