@@ -25,7 +25,7 @@ from entrypoint.demo import faults, imposter, pki
 from entrypoint.demo.faults import Deadline, Mode, Port
 
 _CHALLENGES = "/.well-known/acme-challenge/"
-_SELF_TEST = ("letsdebug-test", "DOMINO-ACME-PROTOCOL-CHALLENGE-DATA-OK")
+_SELF_TEST = {"letsdebug-test": "DOMINO-ACME-PROTOCOL-CHALLENGE-DATA-OK"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,8 +245,8 @@ class StandInCertMgr:
         with self._lock:
             self._log.append(request)
             self._lock.notify_all()
-        answer = "the default certificate" if request.default else "its certificate"
-        answer = answer if mode is Mode.NORMAL else f"a fault ({mode})"
+        usual = "the default certificate" if request.default else "its certificate"
+        answer = usual if mode is Mode.NORMAL else f"a fault ({mode})"
         kinds = " or ".join(sorted(offered or ())) or "no known key type"
         self._on_event(f"asked for {sni or 'no name'!r} by a client for {kinds}: {answer}")
 
@@ -278,8 +278,7 @@ class StandInCertMgr:
         """The status and text for a path."""
         if not path.startswith(_CHALLENGES):
             return "404 Not Found", "This is a stand-in for Domino CertMgr."
-        known = {**self.challenges, _SELF_TEST[0]: _SELF_TEST[1]}
-        text = known.get(path.removeprefix(_CHALLENGES))
+        text = {**self.challenges, **_SELF_TEST}.get(path.removeprefix(_CHALLENGES))
         return ("200 OK", text) if text else ("404 Not Found", "Challenge NOT found")
 
 
