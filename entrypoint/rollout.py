@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from entrypoint.core.generation import blame
+from entrypoint.core.generation.handshakes import unchanged
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.variants import instead, made_bare, on_single_addresses
 from entrypoint.core.model import Outcome, Refused
@@ -20,9 +21,8 @@ from entrypoint.core.x509.credential import Credential
 from entrypoint.edges import key_files, nginx
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.edges.supervisord import Supervisord
-from entrypoint.prover import Prover
 from entrypoint.staging import Stager
-from entrypoint.verify import NotServed
+from entrypoint.verify import NotServed, Prover
 
 log = logging.getLogger("certfront")
 
@@ -140,7 +140,7 @@ class Rollout:
         if reload:
             self._reload()
         await self._answers(plan, generation, old)
-        await self.prover.prove(plan, {pair for pair in plan.included if _same(pair, generation, before)})
+        await self.prover.prove(plan, unchanged(generation.manifest, before.manifest if before else None))
         return (time.monotonic() - started) * 1000
 
     def _reload(self) -> None:
@@ -175,7 +175,7 @@ class Rollout:
         other = answered not in (None, current.number) and await self._other_runs(current)
         if other:
             log.warning("NGINX runs generation %s instead of %s: reloading", answered, current.number)
-        if answered is None or (self.prover.running is not None and not other):
+        if answered is None or (self.prover.proof.running is not None and not other):
             return False
         await self.prove(plan, current, reload=other)
         return True
@@ -264,12 +264,6 @@ class Rollout:
         current = self.generations.current()
         before = current.manifest.password_file if current else ""
         return [*known, *(key_files.passwords(Path(before)) if before else [])]
-
-
-def _same(identity: str, generation: Generation, before: Generation | None) -> bool:
-    """Whether a pair has the same chain in both generations, and was presented, thus proved, with the one before."""
-    now, then = (each and each.manifest.pairs.get(identity) for each in (generation, before))
-    return bool(now and then and now.chain_file == then.chain_file and then.presented)
 
 
 def _alike(one: Credential, other: Credential | None) -> bool:

@@ -1,35 +1,28 @@
-"""The proof, by handshakes, that NGINX presents what it should, and by connections that it listens."""
+"""The proof that NGINX serves a plan: handshakes that show its chains, connections that show its open sockets."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
-from functools import cached_property
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from entrypoint.core.generation.handshakes import At, Shown, Unproved
-from entrypoint.core.generation.pairs import Door, PairSpec
+from entrypoint.core.generation.handshakes import QUICK, Answer, At, ChainDer, Proof, Question, Shown
+from entrypoint.core.generation.pairs import PairSpec
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Outcome, Refused
-from entrypoint.core.x509.certificate import offered_by_default
-from entrypoint.core.x509.credential import Credential
-from entrypoint.edges import certmgr
+from entrypoint.edges import certmgr, nginx
+
+log = logging.getLogger("certfront")
 
 _POLL, _LONGEST_POLL = 0.005, 0.1  # seconds
-_TIMEOUT = 10.0  # seconds, for a door that was open before
-_QUICK = 1.0  # seconds for one answer of a door that never was; where they take that long, two are enough
-# One answer proves nothing: where the old workers cannot be seen, they give some for up to 0.2 s.
-_MATCHES = 5
-_ANSWERS = 4  # of one kind in a row, none of them the wanted chain: then no handshake shows it
-_THOROUGH = 20  # pairs; when so many have shown that the old workers are gone, one match is enough for the others
+_TIMEOUT = 10.0  # seconds, for a door that was open before, and for old workers to go
+_UNSEEN = 0.5  # seconds for old workers to go, on a machine that does not show them
 _AT_ONCE = 16  # handshakes
-_NAMES = 3  # of a certificate, for a server that names none
 
-Chain = tuple[bytes, ...]
 Address = tuple[str, int]  # with a port of TCP
-# None: proved; a text: failed.
-_Answer = Unproved | str | None
 
 
 class NotServed(Refused):
@@ -40,33 +33,94 @@ class NotServed(Refused):
         self.failed = failed
 
 
-async def presented(plan: Plan, pairs: Sequence[PairSpec], open_before: Collection[At] = ()) -> Shown:
-    """What each pair's doors present, the first pairs' several times in a row.
+@dataclass
+class Prover:
+    """What is proved of the generation that runs.
 
-    Where another chain of the plan comes back, another server of the user's answers for that name; where no handshake
-    is completed, none can prove it: both is said, and is the user's business. At doors that were ``open_before`` it is
-    a failure; so is, anywhere, a chain that nobody knows.
+    ``warnings`` are the servers whose pair no handshake proves: where each is, and why. ``details`` has, by its
+    identity, why a pair is proved nowhere. ``open`` are the addresses and ports at which the user's servers take
+    connections.
     """
+
+    run_dir: Path
+    proof: Proof = field(default_factory=Proof)
+    open: frozenset[Address] = frozenset()
+    warnings: tuple[tuple[str, str], ...] = ()
+    details: Mapping[str, str] = field(default_factory=dict)
+
+    async def prove(self, plan: Plan, unchanged: Collection[str]) -> None:
+        """Ask for the plan's chains at their doors, once NGINX has switched to it.
+
+        Pairs that are ``unchanged``, by their identity, are asked for again only where something else changed as well.
+        Raises `NotServed`, or `Refused` where a socket that was open and is still wanted is closed.
+        """
+        renewal = self.proof.is_renewal(plan)
+        asked = await _presented(self.proof.questions(plan, unchanged if renewal else ()))
+        if asked.failed:
+            raise NotServed(asked.failed)
+        if not renewal:
+            self.open = await _connected(plan, self.open)
+        self.proof = self.proof.of(plan, asked)
+        self._say(plan.gate.running)
+
+    def _say(self, pairs: tuple[PairSpec, ...]) -> None:
+        known, self.warnings = self.warnings, tuple(self.proof.shown.warnings(pairs))
+        self.details = {pair.identity: detail for pair in pairs if (detail := self.proof.shown.detail(pair))}
+        for where, why in self.warnings:
+            if (where, why) not in known:
+                log.warning("%s: %s", where, why)
+
+    async def old_workers_gone(self, old: frozenset[int] | None) -> None:
+        """Wait until the ``old`` workers take no connections; None where NGINX was not asked to reload."""
+        deadline = time.monotonic() + _TIMEOUT
+        if old is not None and not old:
+            await asyncio.sleep(_UNSEEN)
+        while old and old & self.workers() and time.monotonic() < deadline:
+            await asyncio.sleep(_POLL)
+
+    def workers(self) -> frozenset[int]:
+        """NGINX's workers that take connections now."""
+        return nginx.accepting_workers(self.run_dir / "nginx.pid")
+
+
+async def _presented(questions: Sequence[Question]) -> Shown:
     limit = asyncio.Semaphore(_AT_ONCE)
-    known = _Known(plan)
 
-    async def one(pair: PairSpec, door: Door, enough: int) -> tuple[At, _Answer]:
-        at = pair.identity, door
+    async def one(question: Question) -> tuple[At, Answer]:
         async with limit:
-            return at, await _Asking(door, plan.usable[pair.identity], known, at in open_before).answer(enough)
+            return question.at, await _answer(question)
 
-    asked = [(pair, door, number) for number, pair in enumerate(pairs) for door in pair.doors]
-    answers = await asyncio.gather(
-        *(one(pair, door, _MATCHES if number < _THOROUGH else 1) for pair, door, number in asked)
-    )
-    return Shown(
-        frozenset(at for at, answer in answers if answer is None),
-        {at: answer for at, answer in answers if isinstance(answer, Unproved)},
-        {identity: answer for (identity, _), answer in answers if isinstance(answer, str)},
-    )
+    return Shown.by(await asyncio.gather(*map(one, questions)))
 
 
-async def connected(plan: Plan, open_before: Collection[Address]) -> frozenset[Address]:
+async def _answer(question: Question) -> Answer:
+    """Ask until the chain came back often enough in a row, or until it is clear that it does not."""
+    began = time.monotonic()
+    matches = others = 0
+    while matches < question.enough:
+        seen = await _seen(question, question.names[others % len(question.names)])
+        if seen == question.expected:
+            matches += 1  # by the same name again
+        else:
+            matches, others = 0, others + 1
+            if question.is_clear(others, time.monotonic() - began, _TIMEOUT):
+                return question.verdict(seen)
+            await asyncio.sleep(min(_POLL * others, _LONGEST_POLL))
+    return None
+
+
+async def _seen(question: Question, name: str) -> ChainDer | str:
+    """The chain that is presented, or why there is none."""
+    door, timeout = question.door, _TIMEOUT if question.open_before else QUICK
+    try:
+        return await certmgr.fetch(
+            door.address, door.port, name, question.leaf.key_type, timeout, proxy_protocol=door.proxy_protocol
+        )
+    except Refused as error:
+        return error.problem.detail
+
+
+async def _connected(plan: Plan, open_before: Collection[Address]) -> frozenset[Address]:
     """The addresses and ports of the user's servers at which connections are taken.
 
     Raises `Refused` where one that was ``open_before`` refuses them. One that does not answer may be somewhere else by
@@ -77,7 +131,7 @@ async def connected(plan: Plan, open_before: Collection[Address]) -> frozenset[A
 
     async def taken(address: Address) -> bool | None:
         async with limit:
-            return await _taken(address, patience=_QUICK if address in open_before else 0)
+            return await _taken(address, patience=QUICK if address in open_before else 0)
 
     answers = dict(zip(wanted, await asyncio.gather(*map(taken, wanted)), strict=True))
     closed = [address for address, answer in answers.items() if answer is False and address in open_before]
@@ -93,7 +147,7 @@ async def _taken(address: Address, patience: float) -> bool | None:
     ends = time.monotonic() + patience
     while True:
         try:
-            async with asyncio.timeout(_QUICK):
+            async with asyncio.timeout(QUICK):
                 _, writer = await asyncio.open_connection(*address)
         except ConnectionRefusedError:
             if time.monotonic() >= ends:
@@ -104,91 +158,3 @@ async def _taken(address: Address, patience: float) -> bool | None:
         else:
             writer.transport.abort()
             return True
-
-
-class _Known:
-    """What a plan's configuration could present as well: looked up only where a door does not present its chain."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-
-    @cached_property
-    def chains(self) -> Mapping[str, Chain]:
-        """All chains of the plan, by their pair."""
-        return {identity: credential.ders for identity, credential in self.plan.usable.items()}
-
-    def at(self, door: Door) -> set[Chain]:
-        """Those that are at a door, of all kinds."""
-        return {self.chains[pair.identity] for pair in self.plan.gate.running if door in pair.doors}
-
-    @cached_property
-    def others(self) -> bool:
-        """Whether there are chains that only NGINX knows."""
-        servers = self.plan.source.configuration.servers if self.plan.source else ()
-        return any(server.off or any(pair.for_nginx_only for pair in server.pairs) for server in servers)
-
-
-class _Asking:
-    """One door, asked until it is clear what it presents."""
-
-    def __init__(self, door: Door, credential: Credential, known: _Known, open_before: bool) -> None:
-        self.door, self.leaf, self.known = door, credential.leaf, known
-        self.expected = credential.ders
-        # What a key of another kind opened says nothing of one that no handshake of ours can show.
-        self.open_before = open_before and offered_by_default(self.expected[0])
-        self.names = self._names()
-
-    def _names(self) -> list[str]:
-        """The door's own, and for a server that names none those of the certificate: NGINX may find it by them."""
-        if not self.door.any_name:
-            return [self.door.name]
-        more = [name.replace("*", "certfront") for name in self.leaf.names]
-        return list(dict.fromkeys([self.door.name, *more[:_NAMES]]))
-
-    async def answer(self, enough: int) -> _Answer:
-        """Ask until the chain came back ``enough`` times in a row, or until it is clear that it does not."""
-        began = time.monotonic()
-        matches = others = 0
-        while matches < enough:
-            seen = await self._seen(self.names[others % len(self.names)])
-            if seen == self.expected:
-                matches += 1  # by the same name again
-            else:
-                matches, others = 0, others + 1
-                if self._clear(others, time.monotonic() - began):
-                    return self._verdict(seen)
-                await asyncio.sleep(min(_POLL * others, _LONGEST_POLL))
-        return None
-
-    def _clear(self, others: int, spent: float) -> bool:
-        """Whether so many other answers in a row, in so many seconds, say that the chain will not come."""
-        if self.open_before:
-            return spent > _TIMEOUT
-        return others >= len(self.names) * (_ANSWERS if spent < 2 * _QUICK else 1)
-
-    async def _seen(self, name: str) -> Chain | str:
-        """The chain that is presented, or why there is none."""
-        door, timeout = self.door, _TIMEOUT if self.open_before else _QUICK
-        try:
-            return await certmgr.fetch(
-                door.address, door.port, name, self.leaf.key_type, timeout, proxy_protocol=door.proxy_protocol
-            )
-        except Refused as error:
-            return error.problem.detail
-
-    def _verdict(self, seen: Chain | str) -> _Answer:
-        fingerprint = seen if isinstance(seen, str) else hashlib.sha256(seen[0]).hexdigest()
-        failure = f"a handshake with NGINX saw {fingerprint} instead of the certificate {self.leaf.fingerprint_sha256}"
-        if self.open_before:
-            return failure
-        if isinstance(seen, str):
-            return Unproved(seen)
-        if seen in self.known.at(self.door):
-            return Unproved(
-                f"NGINX presents its other one there, even where {self.leaf.key_type} is asked for", warn=False
-            )
-        if seen in self.known.chains.values():
-            return Unproved(f"another server answers for {self.door.name} at {self.door}")
-        if self.known.others:
-            return Unproved(f"a server that certfront leaves alone answers for {self.door.name} at {self.door}")
-        return failure

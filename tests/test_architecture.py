@@ -40,8 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "folders": {"core", "edges", "system"},
     "salvage": {"core", "edges"},
     "verify": {"core", "edges"},
-    "prover": {"core", "edges", "verify"},
-    "rollout": {"core", "edges", "prover", "staging", "verify"},  # the second
+    "rollout": {"core", "edges", "staging", "verify"},  # the second
     "pairs": {"check", "core", "edges", "editions"},
     "events": set(),
     "doubts": {"core"},

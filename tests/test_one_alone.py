@@ -108,7 +108,7 @@ def test_one_fails(
     if before:
         until(lambda: front.served(swapped.kind) == expected, "the old one")
     assert expected or applied.plan.reasons[next(iter(applied.failed))].startswith("not-served: ")
-    assert {identity for identity, _ in front.rollout.prover.shown.proved} == set(applied.plan.usable)
+    assert {identity for identity, _ in front.rollout.prover.proof.shown.proved} == set(applied.plan.usable)
     current, verified = front.generations.current(), front.generations.verified()
     assert current is not None
     assert current == verified

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from entrypoint import rollout, verify
-from entrypoint.core.generation.manifest import Manifest, StoredPair
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import KeyType, Outcome, Problem, Refused
 from entrypoint.core.settings import Settings
@@ -279,20 +278,3 @@ def test_the_first_generation_fails(tmp_path: Path) -> None:
         asyncio.run(found.apply(rig.plan(chosen, rig.usable(OLD)), (), "test"))
     assert (generations.folder / "1" / "refused").exists()
     shutil.rmtree(tmp_path / "state")
-
-
-@pytest.mark.parametrize(
-    ("then", "proved"),
-    [
-        (StoredPair("a", "k", presented=True), True),
-        (StoredPair("a", "k", presented=False), False),
-        (StoredPair("b", "k", presented=True), False),
-        (None, False),
-    ],
-)
-def test_what_was_proved_before(tmp_path: Path, then: StoredPair | None, proved: bool) -> None:
-    """A chain is not asked for again only if a server presented the same one: one that was refused proved nothing."""
-    generation = Generation(2, tmp_path, Manifest(pairs={"x": StoredPair("a", "k")}))
-    before = Generation(1, tmp_path, Manifest(pairs={"x": then} if then else {}))
-    assert rollout._same("x", generation, before) is proved
-    assert not rollout._same("x", generation, None)

@@ -1,16 +1,31 @@
-"""The results of handshakes with the running generation: proved pairs, and pairs that cannot be proved."""
+"""Handshakes with the running generation: which are due, what their answers show, and what is proved by them."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from entrypoint.core.conf.configuration import Source
 from entrypoint.core.conf.includes import Place
+from entrypoint.core.generation.gate import Refusals
+from entrypoint.core.generation.manifest import Manifest
 from entrypoint.core.generation.pairs import Door, PairSpec
+from entrypoint.core.generation.plan import Plan
+from entrypoint.core.model import KeyType
+from entrypoint.core.x509.certificate import offered_by_default
+
+QUICK = 1.0  # seconds for one answer of a door that was never open; where they take that long, two are enough
+# One answer proves nothing: where the old workers cannot be seen, they give some for up to 0.2 s.
+_MATCHES = 5
+_ANSWERS = 4  # of one kind in a row, none of them the wanted chain: then no handshake shows it
+_THOROUGH = 20  # pairs; when so many have shown that the old workers are gone, one match is enough for the others
+_NAMES = 3  # of a certificate, for a server that names none
 
 At = tuple[str, Door]  # a pair by its identity, at a door
+ChainDer = tuple[bytes, ...]
 
 
 class Unproved(NamedTuple):
@@ -18,6 +33,9 @@ class Unproved(NamedTuple):
 
     why: str
     warn: bool = True
+
+
+Answer = Unproved | str | None  # None: proved; a text: failed
 
 
 @dataclass(frozen=True)
@@ -30,6 +48,16 @@ class Shown:
     proved: frozenset[At] = frozenset()
     unproved: Mapping[At, Unproved] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def by(cls, answers: Iterable[tuple[At, Answer]]) -> Shown:
+        """The results by pair and door, from the answers there."""
+        found = tuple(answers)
+        return cls(
+            frozenset(at for at, answer in found if answer is None),
+            {at: answer for at, answer in found if isinstance(answer, Unproved)},
+            {identity: answer for (identity, _), answer in found if isinstance(answer, str)},
+        )
 
     def with_more(self, asked: Shown, running: Iterable[PairSpec]) -> Shown:
         """These results, updated by new ones, for the pairs and doors that still run."""
@@ -60,6 +88,122 @@ class Shown:
 
 def _said(pair: PairSpec, why: str) -> str:
     return f"{pair.title} is served, but no handshake proves it: {why}"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The results for the generation that runs: its pairs, user's configuration and refusals, and what was shown.
+
+    ``running`` is None until the first proof.
+    """
+
+    running: tuple[PairSpec, ...] | None = None
+    source: Source | None = None
+    refusals: Refusals = field(default_factory=Refusals)
+    shown: Shown = field(default_factory=Shown)
+
+    def is_renewal(self, plan: Plan) -> bool:
+        """Whether the plan runs the same servers: then only chains are new."""
+        same = plan.source is self.source and plan.refusals == self.refusals
+        return same and plan.gate.running == self.running
+
+    def questions(self, plan: Plan, without: Collection[str]) -> list[Question]:
+        """The handshakes that prove a plan ``without`` some pairs, those of the first pairs several times in a row."""
+        edited, alternatives = Edited(self.source, plan.source), Alternatives(plan)
+        pairs = [pair for pair in plan.gate.running if pair.identity not in without]
+        open_before = {at for at in self.shown.proved if not edited.concerns(at[1].place)}
+        return [
+            Question(pair.identity, door, alternatives, (pair.identity, door) in open_before, enough)
+            for enough, some in ((_MATCHES, pairs[:_THOROUGH]), (1, pairs[_THOROUGH:]))
+            for pair in some
+            for door in pair.doors
+        ]
+
+    def of(self, plan: Plan, asked: Shown) -> Proof:
+        """The results for a plan that runs now, with those of the handshakes that were due."""
+        return Proof(plan.gate.running, plan.source, plan.refusals, self.shown.with_more(asked, plan.gate.running))
+
+
+class Question:
+    """A pair at a door, and the chains that may come back.
+
+    Another chain of the plan means that another server of the user's answers for that name; without a completed
+    handshake none can prove the pair: both is said, and is the user's business. At a door that was ``open_before`` it
+    is a failure; so is, anywhere, a chain that nobody knows. ``enough`` answers in a row are a proof.
+    """
+
+    def __init__(self, identity: str, door: Door, known: Alternatives, open_before: bool, enough: int) -> None:
+        self.at, self.door, self.enough = (identity, door), door, enough
+        self._known = known
+        credential = known.plan.usable[identity]
+        self.expected, self.leaf = credential.ders, credential.leaf
+        # What a key of another kind opened says nothing of one that no handshake of ours can show.
+        self.open_before = open_before and offered_by_default(self.expected[0])
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The door's own, and for a server that names none those of the certificate: NGINX may find it by them."""
+        if not self.door.any_name:
+            return [self.door.name]
+        more = [name.replace("*", "certfront") for name in self.leaf.names]
+        return list(dict.fromkeys([self.door.name, *more[:_NAMES]]))
+
+    def is_clear(self, others: int, spent: float, patience: float) -> bool:
+        """Whether so many other answers in a row, in so many seconds, say that the chain will not come.
+
+        ``patience`` is in seconds, for a door that was open before.
+        """
+        if self.open_before:
+            return spent > patience
+        return others >= len(self.names) * (_ANSWERS if spent < 2 * QUICK else 1)
+
+    def verdict(self, seen: ChainDer | str) -> Answer:
+        """What it means that this chain came back, or that there was none, for the reason given."""
+        fingerprint = seen if isinstance(seen, str) else hashlib.sha256(seen[0]).hexdigest()
+        failure = f"a handshake with NGINX saw {fingerprint} instead of the certificate {self.leaf.fingerprint_sha256}"
+        if self.open_before:
+            return failure
+        if isinstance(seen, str):
+            return Unproved(seen)
+        return self._known.why(seen, self.door, self.leaf.key_type) or failure
+
+
+class Alternatives:
+    """What a plan's configuration could present as well: looked up only where a door does not present its chain."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def why(self, seen: ChainDer, door: Door, kind: KeyType | None) -> Unproved | None:
+        """Why a chain came back at a door where another one of that kind was asked for; None where nobody knows it."""
+        usable = self.plan.usable
+        if seen in (usable[pair.identity].ders for pair in self.plan.gate.running if door in pair.doors):
+            return Unproved(f"NGINX presents its other one there, even where {kind} is asked for", warn=False)
+        if seen in self._chains:
+            return Unproved(f"another server answers for {door.name} at {door}")
+        if self._others:
+            return Unproved(f"a server that certfront leaves alone answers for {door.name} at {door}")
+        return None
+
+    @cached_property
+    def _chains(self) -> frozenset[ChainDer]:
+        return frozenset(credential.ders for credential in self.plan.usable.values())
+
+    @cached_property
+    def _others(self) -> bool:
+        """Whether there are chains that only NGINX knows."""
+        servers = self.plan.source.configuration.servers if self.plan.source else ()
+        return any(server.off or any(pair.for_nginx_only for pair in server.pairs) for server in servers)
+
+
+def unchanged(manifest: Manifest, before: Manifest | None) -> set[str]:
+    """The pairs with the same chain in both generations that were presented, thus proved, with the one before."""
+    old = before.pairs if before else {}
+    return {
+        identity
+        for identity, pair in manifest.pairs.items()
+        if identity in old and old[identity].presented and old[identity].chain_file == pair.chain_file
+    }
 
 
 class Edited:
