@@ -19,10 +19,7 @@ NEEDS = {
 # Where the pure tests are: they start no program, but for those that are marked so.
 PURE = (
     "core",
-    *(
-        f"test_{name}.py"
-        for name in ("alive", "architecture", "check", "documents", "doubts", "environment", "terminal")
-    ),
+    *(f"test_{name}.py" for name in ("alive", "architecture", "check", "cli", "documents", "doubts", "environment")),
 )
 SLOW = ("fuzz", "process")
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from entrypoint import boot
-from entrypoint.edges.generations import Generations
+from entrypoint.core.generation.plan import Plan
+from entrypoint.core.model import Outcome, Refused
+from entrypoint.edges.generations import Generation, Generations
 from tests.support import pki, rig
 
 
@@ -54,6 +59,52 @@ def test_a_run_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"{tmp_path}/run/status/status.json" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def proved(tmp_path: Path) -> tuple[Plan, Generations, Generation]:
+    """A plan, and its generation as it was proved."""
+    settings = rig.settings(tmp_path)
+    generations = Generations(settings.state_dir)
+    plan = rig.plan(settings, rig.usable(pki.issue(rig.NAME, pki.root(), names=[rig.NAME], key=pki.ec_key(61))))
+    return plan, generations, rig.stage(generations, plan)
+
+
+def test_as_it_ran(proved: tuple[Plan, Generations, Generation]) -> None:
+    """A generation of the same plan starts as it is, and nothing is made."""
+    plan, generations, last = proved
+    start = boot.Start(plan, rig.NEW, generations)
+    assert start.generation().number == last.number
+    assert start.problem is None
+    assert generations.next_number() == last.number + 1
+
+
+@pytest.mark.parametrize("damage", ["damaged", "refused"])
+def test_the_same_plan_is_not_enough(proved: tuple[Plan, Generations, Generation], damage: str) -> None:
+    """A generation of the same plan that is damaged or refused is made anew."""
+    plan, generations, last = proved
+    if damage == "damaged":
+        (last.path / "site.conf").write_text("")
+    else:
+        generations.refuse(last, "not served")
+    start = boot.Start(plan, rig.NEW, generations)
+    found = start.generation()
+    assert found.number > last.number
+    assert found.manifest.digest == plan.digest
+    assert start.problem is None
+
+
+def test_a_configuration_that_cannot_be_known(proved: tuple[Plan, Generations, Generation]) -> None:
+    """What was proved runs, whatever the plan; where that is damaged, there is nothing left but the reason."""
+    plan, generations, last = proved
+    refusal = Refused(Outcome.CONFIG_REJECTED, "NGINX_CONF: unexpected end")
+    start = boot.Start(replace(plan, usable={}), rig.NEW, generations, refusal)
+    assert start.generation().number == last.number
+    assert start.problem is refusal.problem
+    (last.path / "site.conf").write_text("")
+    with pytest.raises(Refused, match="unexpected end"):
+        boot.Start(plan, rig.NEW, generations, refusal).generation()
+    assert generations.next_number() == last.number + 1
 
 
 def test_what_was_proved_goes_before_a_start_without_tls(tmp_path: Path) -> None:

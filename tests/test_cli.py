@@ -47,13 +47,6 @@ def test_documents_call_commands_that_exist(document: str) -> None:
             cli._parser(arguments).parse_args(arguments)
 
 
-def test_the_readme_has_all_variables() -> None:
-    """Its table of settings names each that is read, and no other."""
-    table = (rig.ROOT / "README.md").read_text().partition("\n## Settings\n")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
-    assert {name.strip("`") for row in rows for name in row.split(", ")} == _variables()
-
-
 @pytest.mark.parametrize("command", list(HELPS))
 def test_help_names_what_exists(command: str) -> None:
     """Variables in the help are read, files in it are known to the code, and each option has its sentence."""

@@ -1,4 +1,4 @@
-"""What README.md says of variables, outcomes, commands and make's targets is what there is."""
+"""What README.md says of variables, outcomes and make's targets is what there is; `test_cli.py` has the commands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint import cli, environment
+from entrypoint import environment
 from entrypoint.core.model import Outcome
 
 ROOT = Path(__file__).parent.parent
@@ -30,16 +30,6 @@ def test_readme_has_every_variable() -> None:
 def test_readme_has_every_outcome() -> None:
     """The table of outcomes has a row for each, and for no other."""
     assert _first_cells("| outcome | what it means, and what to do |") == set(Outcome)
-
-
-def test_readme_calls_commands_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    """Every command that README.md calls is in the help of certfront."""
-    with pytest.raises(SystemExit):
-        cli.main(["--help"])
-    commands = set(re.findall(r"^ {4}([a-z-]+)", capsys.readouterr().out, re.MULTILINE))
-    code = "\n".join(re.findall(r"^ {4}.*|`[^`]+`", README, re.MULTILINE))
-    called = set(re.findall(r"\bcertfront (?!certfront)([a-z][a-z-]+)", code))
-    assert called - {"nginx"} <= commands
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
