@@ -197,12 +197,10 @@ def _nginx(arguments: Sequence[str]) -> int:
 
 
 def _health(arguments: argparse.Namespace) -> int:
+    from entrypoint import health
     from entrypoint.edges import nginx
 
-    path = "/readyz" if arguments.ready else "/healthz"
-    code, text = nginx.ask(_settings().run_dir, path)
-    print(text.strip() or f"status {code}", file=sys.stdout if code == 200 else sys.stderr)
-    return 0 if code == 200 else 1
+    return health.told(*nginx.ask(_settings().run_dir, "/readyz" if arguments.ready else "/healthz"))
 
 
 def _demo(arguments: argparse.Namespace) -> int:

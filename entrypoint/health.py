@@ -20,12 +20,17 @@ def quick(arguments: list[str]) -> int | None:
     run_dir = os.environ.get("CERTFRONT_RUN_DIR") or "/run/certfront"
     code, text = _ask(run_dir, "/readyz" if "--ready" in arguments else "/healthz")
     if code in (200, 503):
-        print(text.strip() or f"status {code}", file=sys.stdout if code == 200 else sys.stderr)
-        return int(code != 200)
+        return told(code, text)
     if "--image" in arguments and not _belongs_here(run_dir):
         print("this container runs another command than certfront: there is nothing to check")
         return 0
     return None
+
+
+def told(code: int, text: str) -> int:
+    """Print NGINX's answer; returns the exit status."""
+    print(text.strip() or f"status {code}", file=sys.stdout if code == 200 else sys.stderr)
+    return int(code != 200)
 
 
 def _ask(run_dir: str, path: str) -> tuple[int, str]:

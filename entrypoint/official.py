@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import getopt
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from entrypoint import plans
+from entrypoint.core import nginx_output
 from entrypoint.core.generation import blame
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Outcome, Refused
@@ -33,8 +33,6 @@ from entrypoint.system import files
 
 _OPTIONS = "?hvVtTqs:p:e:c:g:"  # nginx(8)
 _OURS = {"-t", "-T", "-q", "-s", "-e", "-g"}
-# The time and the process that NGINX puts before its words in a log; it leaves them out for a person.
-_LOGGED = re.compile(r"^[\d/]+ [\d:]+ (\[\w+\]) \d+#\d+: ", re.MULTILINE)
 _SIGNALS = ("reload", "reopen", "quit", "stop")
 
 
@@ -154,5 +152,5 @@ class _Test:
             done.stdout.replace(os.fsencode(folder), os.fsencode(self.settings.state_dir / "current"))
         )
         said = blame.translated(plan, folder, os.fsdecode(done.stderr)).replace(f"{folder}/nginx.conf", self.root)
-        sys.stderr.buffer.write(os.fsencode(_LOGGED.sub(r"nginx: \1 ", said)))
+        sys.stderr.buffer.write(os.fsencode(nginx_output.for_a_person(said)))
         return done.returncode

@@ -79,7 +79,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "demo": {"agent", "boot", "cli", "core", "edges", "environment", "log"},
     "official": {"core", "edges", "plans", "system"},
-    "cli": {"agent", "boot", "core", "demo", "edges", "environment", "log", "official", "plans"},
+    "cli": {"agent", "boot", "core", "demo", "edges", "environment", "health", "log", "official", "plans"},
     "health": set(),
     "hook_lines": {"core"},
     "launch": {"cli", "health", "hook_lines", "system"},

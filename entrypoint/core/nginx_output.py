@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 _HEAD = re.compile(r"(?:nginx: |[\d/]+ [\d:]+ )(?:\[(?P<level>\w+)\] )?(?:\d+#\d+: )?(?:\*\d+ )?")
+_LOGGED = re.compile(r"^[\d/]+ [\d:]+ (\[\w+\]) \d+#\d+: ", re.MULTILINE)
 _REFUSING = ("emerg", "alert", "crit", "error")  # the worst first
 _WARNING = ("warn", "error", "crit", "alert", "emerg")
 _BIND, _GIVEN_UP = re.compile(r"bind\(\) to .* failed"), "still could not bind()"
@@ -55,6 +56,11 @@ def lines(output: str) -> tuple[Line, ...]:
         else:
             found.append(Line("", line))
     return tuple(dict.fromkeys(each for each in found if each.level or not each.text.startswith(_VERDICT)))
+
+
+def for_a_person(output: str) -> str:
+    """Lines for a log as NGINX prints them at a terminal: without the time and the number of the process."""
+    return _LOGGED.sub(r"nginx: \1 ", output)
 
 
 def refusal(said: tuple[Line, ...]) -> str:

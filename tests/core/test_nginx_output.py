@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from entrypoint.core import nginx_output
 from entrypoint.core.nginx_output import Build, Line, build, lines, refusal, refused_reload, warnings
 
 _STAMP = "2026/03/01 12:00:00"
@@ -74,3 +75,10 @@ def test_how_it_was_built(said: str, http3: bool, openssl: tuple[int, ...]) -> N
     """HTTP/3 where the build has its module, and the version of OpenSSL that it runs with, none for another library."""
     assert build(f"nginx version: nginx/1.30.1\n{said}") == Build((1, 30, 1), http3, openssl)
     assert build(said) is None
+
+
+def test_for_a_person() -> None:
+    """Time and number of the process go; whatever else a line holds stays, and so do lines without them."""
+    said = "2026/03/01 12:00:00 [emerg] 7#7: no [warn] 7#7: here\nnginx: [warn] as it is\nnginx: test failed\n"
+    expected = "nginx: [emerg] no [warn] 7#7: here\nnginx: [warn] as it is\nnginx: test failed\n"
+    assert nginx_output.for_a_person(said) == expected
