@@ -16,11 +16,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from entrypoint import editions, stored
+from entrypoint import editions
 from entrypoint.attempts import Attempts
-from entrypoint.check import Found, ManagedPair, look_at_all, running
-from entrypoint.core import schedule
+from entrypoint.check import check_all
 from entrypoint.core.generation.ending import Ending
+from entrypoint.core.generation.managed import Found, ManagedPair
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.site import Facts, snippets
 from entrypoint.core.model import Outcome, Refused
@@ -34,7 +34,7 @@ from entrypoint.edges.status_files import StatusFiles
 from entrypoint.edges.supervisord import Supervisord
 from entrypoint.environment import near_misses
 from entrypoint.events import Mailbox, Request, why
-from entrypoint.pairs import Pairs, due, record
+from entrypoint.pairs import Pairs
 from entrypoint.publisher import Publisher
 from entrypoint.rollout import Rollout
 from entrypoint.system import disk, memory, signals
@@ -71,11 +71,6 @@ class Agent:
         self.mailbox = Mailbox()
         self.watching: watch.Watch | None = None
         self.settled = False
-
-    @property
-    def slots(self) -> list[ManagedPair]:
-        """What is known of each pair."""
-        return self.pairs.slots
 
     async def run(self) -> None:
         """Cycle until a signal ends the process: every step may be interrupted, the next start converges."""
@@ -127,11 +122,12 @@ class Agent:
 
     async def _asked(self, names: list[str], force: bool) -> list[dict[str, Any]]:
         await self.mailbox.ask(names, force=force)
-        slots = [slot for slot in self.slots if not names or {*slot.record.names, slot.record.name} & set(names)]
-        return list(self.publisher.status(slots, self.ending)["certificates"])
+        records = ((pair, pair.record) for pair in self.pairs.managed)
+        pairs = [pair for pair, record in records if not names or {*record.names, record.name} & set(names)]
+        return list(self.publisher.status(pairs, self.ending)["certificates"])
 
     def _pause(self) -> float:
-        due = [slot.record.next_check_at for slot in self.slots if slot.record.next_check_at]
+        due = [pair.record.next_check_at for pair in self.pairs.managed if pair.record.next_check_at]
         seconds = [(moment - self.clock()).total_seconds() for moment in due]
         return max(0.0, min([_HEARTBEAT, *seconds, *self.attempts.pauses()]))
 
@@ -156,34 +152,31 @@ class Agent:
         changed = bool(requests or not self.pairs.being_written(now)) and self.pairs.refresh()
         if requests or changed:
             self.attempts.forget()
-        chosen = [slot for slot in self.slots if changed or self._due(slot, requests, now)]
-        looks = await self._looks(chosen, now, force=any(request.force for request in requests))
-        self.ending = ending = await self.attempts.run(self._plan(looks), looks, why(requests))
-        for slot in chosen:
-            problem = ending.problem_of(slot.identity, served=slot.served)
-            said = ending.is_of_all(problem)
-            record(slot, looks[slot.identity], problem, now, self.settings.check_interval, said=said)
+        chosen = [pair for pair in self.pairs.managed if changed or self._is_due(pair, requests, now)]
+        findings = await self._findings(chosen, now, force=any(request.force for request in requests))
+        self.ending = ending = await self.attempts.run(self._plan(findings), findings, why(requests))
+        for pair in chosen:
+            problem = ending.problem_of(pair.identity, served=pair.served)
+            self.pairs.note_check(pair, findings[pair.identity], problem, now, said=ending.is_of_all(problem))
         return ending.sentence(len(chosen))
 
-    async def _looks(self, chosen: list[ManagedPair], now: datetime, *, force: bool) -> dict[str, Found]:
-        found = await look_at_all(chosen, self.settings, now, force=force)
-        return {slot.identity: stored.kept_by(slot, result) for slot, result in zip(chosen, found, strict=True)}
+    async def _findings(self, chosen: list[ManagedPair], now: datetime, *, force: bool) -> dict[str, Found]:
+        found = await check_all(chosen, self.settings, now, force=force)
+        return {pair.identity: each for pair, each in zip(chosen, found, strict=True)}
 
-    def _due(self, slot: ManagedPair, requests: list[Request], now: datetime) -> bool:
-        asked = any(request.wants(slot.record.wanted) for request in requests)
-        soon = schedule.together(self.settings.check_interval) if len(self.slots) > 1 else 0
-        return asked or due(slot, now, soon, schedule.longest(self.settings.check_interval))
+    def _is_due(self, pair: ManagedPair, requests: list[Request], now: datetime) -> bool:
+        return any(request.wants(pair.record.wanted) for request in requests) or self.pairs.is_due(pair, now)
 
-    def _plan(self, looks: dict[str, Found]) -> Plan:
-        """What should run: what the looks found, and for the others what runs already."""
+    def _plan(self, findings: dict[str, Found]) -> Plan:
+        """What should run: what the checks found, and for the others what runs already."""
         usable = {}
-        for slot in self.slots:
-            found = looks.get(slot.identity)
-            kept = found.credential if found else running(slot)
+        for pair in self.pairs.managed:
+            found = findings.get(pair.identity)
+            kept = found.credential if found else pair.running
             if kept:
-                usable[slot.identity] = kept
-        reasons = {slot.identity: slot.record.detail for slot in self.slots if slot.record.detail}
-        reasons |= {identity: found.problem.detail for identity, found in looks.items() if found.problem}
+                usable[pair.identity] = kept
+        reasons = {pair.identity: pair.record.detail for pair in self.pairs.managed if pair.record.detail}
+        reasons |= {identity: found.problem.detail for identity, found in findings.items() if found.problem}
         when = rfc3339(self.clock())
         return Plan(self.settings, self.facts, self.templates, usable, reasons, self.pairs.source, when=when)
 
@@ -198,7 +191,7 @@ class Agent:
         self.pairs.doubt()
 
     def _plan_of(self, current: Generation) -> Plan:
-        usable = {slot.identity: kept for slot in self.slots if (kept := running(slot))}
+        usable = {pair.identity: kept for pair in self.pairs.managed if (kept := pair.running)}
         refusals = current.manifest.refusals
         ran = editions.last(self.generations, self.pairs.source) or self.pairs.source
         return Plan(self.settings, self.facts, self.templates, usable, {}, ran, refusals)

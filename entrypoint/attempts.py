@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from entrypoint import editions
-from entrypoint.check import Found, running
 from entrypoint.core.generation import variants
 from entrypoint.core.generation.ending import Ending
 from entrypoint.core.generation.gate import Refusals
-from entrypoint.core.generation.news import Line, News
+from entrypoint.core.generation.managed import Found
+from entrypoint.core.generation.news import News
 from entrypoint.core.generation.pairs import wanted
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.retries import Retries
 from entrypoint.core.model import Problem, Refused
 from entrypoint.core.x509.credential import Credential
 from entrypoint.edges.generations import Generation
-from entrypoint.pairs import Pairs, remember
+from entrypoint.log import say
+from entrypoint.pairs import Pairs
 from entrypoint.rollout import Rollout
-from entrypoint.stored import passwords_of
 
 log = logging.getLogger("certfront")
 
@@ -52,18 +52,18 @@ class Attempts:
         """In how many seconds NGINX is to be asked again for what it refused a part of, or did not present."""
         return self.retries.pauses(self.clock())
 
-    async def run(self, plan: Plan, looks: Mapping[str, Found], cause: str) -> Ending:
-        """Make the plan live as far as it goes; ``looks`` are what its pairs' checks found, ``cause`` is for people."""
+    async def run(self, plan: Plan, findings: Mapping[str, Found], cause: str) -> Ending:
+        """Make the plan live as far as it goes; ``findings`` are of its pairs' checks, ``cause`` is for people."""
         self._spent, failure, goes_on = None, None, True
         plan = self.retries.possible(plan, self.clock())
         if live := self._live(plan, self.retries.digest(plan)):
             await self._keep(live)
         else:
-            failure, goes_on = await self._tried(plan, looks, cause)
+            failure, goes_on = await self._tried(plan, findings, cause)
         current = self.generations.current()
         number = current.number if current else 0
         ending = Ending(self.pairs.problem or failure, goes_on, self.gated, number, self._spent)
-        _say(self.news.of_whole(ending.rejected))
+        say(self.news.of_whole(ending.rejected))
         return ending
 
     def _live(self, plan: Plan, digest: str) -> Plan | None:
@@ -83,20 +83,20 @@ class Attempts:
         try:
             if await self.rollout.keep(plan):
                 self._note(plan)
-                remember(self.pairs.slots, plan, {})
+                self.pairs.note_live(plan, {})
         except Refused as error:
             log.error("%s", error)
 
-    async def _tried(self, plan: Plan, looks: Mapping[str, Found], cause: str) -> tuple[Problem | None, bool]:
+    async def _tried(self, plan: Plan, findings: Mapping[str, Found], cause: str) -> tuple[Problem | None, bool]:
         """Why the whole plan is not live, and whether in its place all of what ran last is."""
         current, last = self.generations.current(), self._last(plan)
         resting = self.retries.refusal(plan, last, self.clock())
-        failure = resting or await self._applied(plan, looks, cause)
+        failure = resting or await self._applied(plan, findings, cause)
         if failure and not resting:
             self.retries.refused(plan, last, failure, self.clock())
-        goes_on = not failure or (last is not None and await self._goes_on(last, looks, cause))
+        goes_on = not failure or (last is not None and await self._goes_on(last, findings, cause))
         if not (goes_on or resting):
-            await self._smaller(plan, current, looks, cause)
+            await self._smaller(plan, current, findings, cause)
         return failure, goes_on
 
     def _last(self, plan: Plan) -> Plan | None:
@@ -112,38 +112,38 @@ class Attempts:
                 usable[identity] = found
         return replace(plan, source=source, usable=usable, refusals=refusals)
 
-    async def _goes_on(self, last: Plan, looks: Mapping[str, Found], cause: str) -> bool:
+    async def _goes_on(self, last: Plan, findings: Mapping[str, Found], cause: str) -> bool:
         """Whether all of what ran last does, with the pairs as they are now."""
         current = self.generations.current()
         if self._live(last, last.digest):
             return True
         if self.retries.fallback_refusal(last, self.clock()):
             return False
-        failure = await self._applied(last, looks, cause)
+        failure = await self._applied(last, findings, cause)
         if failure:
             self.retries.fallback_refused(last, failure, self.clock())
-            await self._smaller(last, current, looks, cause)
+            await self._smaller(last, current, findings, cause)
         return not failure
 
-    async def _smaller(self, plan: Plan, current: Generation | None, looks: Mapping[str, Found], cause: str) -> None:
+    async def _smaller(self, plan: Plan, current: Generation | None, findings: Mapping[str, Found], cause: str) -> None:
         """Without the user's files where none of them runs anyway; else each of several changes alone."""
         if plan.source and not (current and current.manifest.source):
-            await self._one(replace(plan, source=None), looks, cause)
+            await self._one(replace(plan, source=None), findings, cause)
             return
         for identity in variants.changes(plan, self._running()):
-            await self._one(variants.one_change(plan, identity, self._running()), looks, cause)
+            await self._one(variants.one_change(plan, identity, self._running()), findings, cause)
 
-    async def _one(self, smaller: Plan, looks: Mapping[str, Found], cause: str) -> None:
+    async def _one(self, smaller: Plan, findings: Mapping[str, Found], cause: str) -> None:
         if not self._live(smaller, smaller.digest):
-            await self._applied(smaller, looks, cause)
+            await self._applied(smaller, findings, cause)
 
     def _running(self) -> dict[str, Credential | None]:
-        return {slot.identity: running(slot) for slot in self.pairs.slots}
+        return {pair.identity: pair.running for pair in self.pairs.managed}
 
-    async def _applied(self, plan: Plan, looks: Mapping[str, Found], cause: str) -> Problem | None:
+    async def _applied(self, plan: Plan, findings: Mapping[str, Found], cause: str) -> Problem | None:
         """Roll a plan out, and note as much of it as is live then; returns why nothing of it is."""
         try:
-            applied = await self.rollout.apply(plan, passwords_of(self.pairs.slots), cause)
+            applied = await self.rollout.apply(plan, self.pairs.passwords(), cause)
         except Refused as error:
             return error.problem
         self.retries.live(plan, applied.plan, applied.failed, self.clock())
@@ -151,8 +151,8 @@ class Attempts:
         if applied.spent is not None:
             self._spent = applied.spent
             if applied.plan.source is self.pairs.source:  # and not another in its place
-                _say(self.news.of_change(applied.plan.source, applied.generation.number))
-        remember(self.pairs.slots, applied.plan, looks)
+                say(self.news.of_change(applied.plan.source, applied.generation.number))
+        self.pairs.note_live(applied.plan, findings)
         return None
 
     def _note(self, plan: Plan) -> None:
@@ -160,11 +160,5 @@ class Attempts:
         self.gated = {**plan.gate.gated_pairs, **self.retries.held_back}
         self.commented_out = plan.gate.users_part
         self.warnings = (*plan.warnings(), *self.rollout.prover.warnings)
-        for slot in self.pairs.slots:
-            slot.unproved = self.rollout.prover.details.get(slot.identity, "")
-        _say(self.news.of_live(plan))
-
-
-def _say(lines: Iterable[Line]) -> None:
-    for level, text in lines:
-        getattr(log, level)("%s", text)
+        self.pairs.note_unproved(self.rollout.prover.details)
+        say(self.news.of_live(plan))

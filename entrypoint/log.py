@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 import time
+from collections.abc import Iterable
 
 from entrypoint.core.shown import shown
 
@@ -76,3 +77,9 @@ def setup(style: str, level: str) -> None:
     # It warns of peers that close a connection right behind the handshake, which is theirs to do.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
+
+
+def say(lines: Iterable[tuple[str, str]]) -> None:
+    """Log what is decided in core: levels and texts."""
+    for level, text in lines:
+        getattr(logging.getLogger("certfront"), level)("%s", text)

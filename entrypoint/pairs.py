@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 
 from entrypoint import editions
-from entrypoint.check import Found, ManagedPair, restore, show_served
 from entrypoint.core import schedule, status
 from entrypoint.core.conf.configuration import Source
+from entrypoint.core.generation.managed import Found, ManagedPair
 from entrypoint.core.generation.pairs import PairSpec, wanted
 from entrypoint.core.generation.plan import Plan, warnings
-from entrypoint.core.model import CertificateInfo, Key, Outcome, Problem, Refused
+from entrypoint.core.model import Problem, Refused
 from entrypoint.core.settings import Settings
-from entrypoint.core.status import Record
+from entrypoint.core.x509.credential import FILE
 from entrypoint.edges import mounts, watch
 from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.edges.generations import Generations
 from entrypoint.edges.watch import Spot
+from entrypoint.log import say
 
 log = logging.getLogger("certfront")
 
@@ -38,7 +38,7 @@ class Pairs:
         self.settings, self.generations, self.user = settings, generations, user
         self.source: Source | None = None
         self.problem: Problem | None = None
-        self.slots: list[ManagedPair] = []
+        self.managed: list[ManagedPair] = []
         self.watched: tuple[Path, ...] = ()
         self.contents = ""
         self.alone: tuple[Path, ...] = ()  # of these files those that are mounted by themselves
@@ -47,19 +47,18 @@ class Pairs:
         self.refresh()
         if self.problem:
             self.source = editions.last(generations, None)
-        if not self.slots:
+        if not self.managed:
             self._adopt()
 
     def restore(self) -> None:
         """Forget all, and begin with what the generations hold."""
-        self.slots = []
+        self.managed = []
         self._adopt()
 
     def doubt(self) -> None:
         """Nothing is proved to be served."""
-        for slot in self.slots:
-            slot.served = False
-            show_served(slot)
+        for pair in self.managed:
+            pair.doubt()
 
     def not_running(self, failure: Problem | None) -> str:
         """Why nothing of the user's configuration runs, where that is so; ``failure`` is what came of the last try."""
@@ -106,8 +105,40 @@ class Pairs:
 
     def warnings(self) -> tuple[tuple[str, str], ...]:
         """What browsers will object to in the user's own certificates that are served: the file, and why."""
-        served = [slot for slot in self.slots if slot.served and slot.warnings and slot.record.source == "file"]
-        return tuple((slot.wanted.certificate_file, status.joined(slot.warnings).detail) for slot in served)
+        served = [pair for pair in self.managed if pair.served and pair.warnings and pair.record.source == FILE]
+        return tuple((pair.spec.certificate_file, status.joined(pair.warnings).detail) for pair in served)
+
+    def passwords(self) -> list[bytes]:
+        """Those that open the keys of the pairs that are served, or may be."""
+        now, stored = zip(*(pair.passwords for pair in self.managed), strict=True) if self.managed else ((), ())
+        return [password for password in (*now, *stored) if password]
+
+    def is_due(self, pair: ManagedPair, now: datetime) -> bool:
+        """Whether a pair is to be checked."""
+        interval = self.settings.check_interval
+        soon = schedule.together(interval) if len(self.managed) > 1 else 0
+        return pair.is_due(now, soon, schedule.longest(interval))
+
+    def note_live(self, plan: Plan, findings: Mapping[str, Found]) -> None:
+        """A plan is live, and proved as far as it can be; the ``findings`` are of the pairs checked for it."""
+        presented = {pair.identity for pair in plan.gate.running}
+        for pair in self.managed:
+            live, found = plan.included.get(pair.identity), findings.get(pair.identity)
+            pair.note_live(live, presented=pair.identity in presented, found=found)
+
+    def note_unproved(self, details: Mapping[str, str]) -> None:
+        """Why no handshake proves some of the pairs, by their identity."""
+        for pair in self.managed:
+            pair.note_unproved(details.get(pair.identity, ""))
+
+    def note_check(
+        self, pair: ManagedPair, found: Found, failure: Problem | None, now: datetime, *, said: bool = False
+    ) -> None:
+        """Note how a check ended, and say it unless it was said before: ``said`` where ``failure`` is one of all."""
+        before, spread = pair.record.served, random.uniform(-1, 1)  # noqa: S311 - jitter, no secret
+        pair.note_check(found, failure, now, self.settings.check_interval, spread)
+        if not said or found.problem:
+            say(pair.news(found, before))
 
     def _configuration_changed(self) -> bool:
         try:
@@ -135,113 +166,21 @@ class Pairs:
         return changed
 
     def _adopt(self) -> None:
-        """Slots for what is wanted now; what is known of a pair stays known."""
-        known = {slot.identity: slot for slot in self.slots}
-        self.slots = [self._slot(pair, known.get(pair.identity)) for pair in wanted(self.settings, self.source)]
-        files = [path for slot in self.slots for path in _files(slot.wanted)]
+        """Manage what is needed now; what is known of a pair stays known."""
+        known = {pair.identity: pair for pair in self.managed}
+        self.managed = [self._pair(spec, known.get(spec.identity)) for spec in wanted(self.settings, self.source)]
+        files = [path for pair in self.managed for path in _files(pair.spec)]
         self.watched = tuple(dict.fromkeys((*self.settings.key_files, self.settings.key_password_file, *files)))
 
-    def _slot(self, pair: PairSpec, known: ManagedPair | None) -> ManagedPair:
-        names = pair.names or (pair.title,)
-        if known is None:
-            return self._restored(ManagedPair(pair, Record(pair.title, names)))
-        if known.wanted != pair:  # to be vetted again
-            known.presented = ()
-            known.record = replace(known.record, name=pair.title, wanted=names, next_check_at=None)
-        known.wanted = pair
-        return known
-
-    def _restored(self, slot: ManagedPair) -> ManagedPair:
-        restore(slot, self.generations.stored(slot.identity))
+    def _pair(self, spec: PairSpec, known: ManagedPair | None) -> ManagedPair:
+        if known:
+            known.specify(spec)
+            return known
         current = self.generations.current()
-        entry = current.manifest.pairs.get(slot.identity) if current else None
-        slot.live = bool(slot.credential and entry)
-        slot.served = bool(slot.live and entry and entry.presented)
-        show_served(slot)
-        return slot
+        entry = current.manifest.pairs.get(spec.identity) if current else None
+        return ManagedPair(spec, self.generations.stored(spec.identity), entry)
 
 
-def _files(pair: PairSpec) -> tuple[Path, ...]:
-    found = (pair.key_file, pair.password_file, pair.certificate_file)
+def _files(spec: PairSpec) -> tuple[Path, ...]:
+    found = (spec.key_file, spec.password_file, spec.certificate_file)
     return tuple(Path(path) for path in found if path)
-
-
-def due(slot: ManagedPair, now: datetime, soon: float, longest: float) -> bool:
-    """Whether a check is due within ``soon`` seconds: many certificates are checked in few cycles.
-
-    One that lies further ahead than ``longest``, the most that is ever planned, was planned by another clock.
-    """
-    if slot.record.next_check_at is None:
-        return True
-    ahead = (slot.record.next_check_at - now).total_seconds()
-    return ahead <= soon or ahead > longest
-
-
-def remember(slots: Iterable[ManagedPair], plan: Plan, looks: Mapping[str, Found]) -> None:
-    """Note that a plan is live, and proved as far as it can be."""
-    presented = {pair.identity for pair in plan.gate.running}
-    for slot in slots:
-        live, found = plan.included.get(slot.identity), looks.get(slot.identity)
-        slot.live = live is not None
-        slot.served = slot.identity in presented
-        for known in (found and found.credential, slot.credential):
-            if live and known and known.ders == live.ders:
-                slot.credential = known.with_key(live.key_pem)
-                break
-
-
-def record(
-    slot: ManagedPair, found: Found, failure: Problem | None, now: datetime, interval: float, *, said: bool = False
-) -> None:
-    """Note how the check of one pair ended, and say it unless it was said before. ``interval`` in seconds.
-
-    ``said``: the failure is one of all, and in the log already.
-    """
-    before = slot.record.served
-    if not found.problem and not failure:
-        slot.presented = slot.ders if slot.ders == found.presented else found.presented  # kept once
-        slot.warnings = found.warnings
-    show_served(slot)
-    good = Outcome.UNCHANGED if before == slot.record.served else Outcome.INSTALLED
-    if not found.problem and slot.served and found.credential and found.credential.ders == slot.ders:
-        failure = None
-    remarks = (*slot.warnings, *([Problem(good, slot.unproved)] if slot.unproved else []))
-    checked = status.checked(slot.record, found.problem or failure, good, now, remarks)
-    delay = schedule.next_check(
-        interval=interval,
-        failures=checked.failures,
-        pending=slot.record.served is None,
-        spread=random.uniform(-1, 1),  # noqa: S311 - jitter, no secret
-    )
-    slot.record = replace(
-        checked,
-        key_type=slot.key.key_type if isinstance(slot.key, Key) else checked.key_type,
-        certmgr=found.certmgr or checked.certmgr,
-        next_check_at=now + timedelta(seconds=delay),
-    )
-    if not said or found.problem:
-        _say(slot, found, before)
-
-
-def _say(slot: ManagedPair, found: Found, before: CertificateInfo | None) -> None:
-    """Log how a look ended: news in a block, the same again for debugging only."""
-    record = slot.record
-    said = (record.outcome, found.info.fingerprint_sha256 if found.info else None)
-    news = said != slot.said
-    slot.said = said
-    if record.outcome is Outcome.INSTALLED and record.served:
-        log.info("%s", status.change(record, before, record.served))
-    elif record.outcome is Outcome.UNCHANGED:
-        log.log(logging.INFO if news else logging.DEBUG, "%s: %s", record.name, record.outcome)
-    else:
-        log.log(logging.WARNING if news else logging.DEBUG, "%s", status.refusal(record, found.info))
-    _warn(slot)
-
-
-def _warn(slot: ManagedPair) -> None:
-    """Of one certificate once, however often the clock in the sentence changes."""
-    record = slot.record
-    warned = tuple(warning.outcome for warning in slot.warnings)
-    if warned and record.served and slot.warned != (*warned, record.served.fingerprint_sha256):
-        slot.warned = (*warned, record.served.fingerprint_sha256)
-        log.warning("%s: %s", record.name, record.detail)

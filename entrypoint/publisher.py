@@ -9,9 +9,10 @@ from typing import Any
 
 from entrypoint.alive import Alive
 from entrypoint.attempts import Attempts
-from entrypoint.check import AT_ONCE, ManagedPair
+from entrypoint.check import AT_ONCE
 from entrypoint.core import status
 from entrypoint.core.generation.ending import Ending
+from entrypoint.core.generation.managed import ManagedPair
 from entrypoint.core.times import rfc3339
 from entrypoint.doubts import Doubts
 from entrypoint.edges import nginx
@@ -46,22 +47,22 @@ class Publisher:
             self.nginx |= {"last_reload_at": rfc3339(self.wall()), "last_reload_ms": round(ending.spent, 1)}
         since = nginx.running_since(self.settings.run_dir / "nginx.pid")
         self.nginx["running_since"] = rfc3339(since) if since else None
-        self.doubts.consider(self.pairs.source, certificates=bool(self.pairs.slots))
-        rounds = 2 * (len(self.pairs.slots) // AT_ONCE + 1)
+        self.doubts.consider(self.pairs.source, certificates=bool(self.pairs.managed))
+        rounds = 2 * (len(self.pairs.managed) // AT_ONCE + 1)
         longest = self.settings.timeout * max(1, len(self.settings.certmgr_hosts)) * rounds
         try:
             self.alive.go_on(pause + _SLACK + longest)
-            self.files.status(self.status(self.pairs.slots, ending))
+            self.files.status(self.status(self.pairs.managed, ending))
             besides = "\n".join(filter(None, [self.doubts.not_ready, self.pairs.not_running(ending.failure)]))
-            self.files.readiness(status.not_ready((slot.record for slot in self.pairs.slots), besides))
+            self.files.readiness(status.not_ready((pair.record for pair in self.pairs.managed), besides))
         except OSError as error:
             log.error("CERTFRONT_RUN_DIR: the status cannot be written: %s", error)
 
-    def status(self, slots: Iterable[ManagedPair], ending: Ending) -> dict[str, Any]:
+    def status(self, pairs: Iterable[ManagedPair], ending: Ending) -> dict[str, Any]:
         """The status, of some of the pairs."""
         current = self.pairs.generations.current()
         return status.status(
-            [slot.record for slot in slots],
+            [pair.record for pair in pairs],
             generation=current.number if current else 0,
             nginx=self.nginx,
             now=self.wall(),

@@ -17,7 +17,7 @@ import pytest
 from entrypoint import agent as agent_module
 from entrypoint import plans, rollout
 from entrypoint.agent import Agent
-from entrypoint.check import look
+from entrypoint.check import check
 from entrypoint.core.model import KeyType, Outcome
 from entrypoint.core.settings import Settings
 from entrypoint.core.x509.certificate import describe
@@ -67,7 +67,7 @@ class Life:
         return entry
 
     def next_check(self) -> datetime:
-        found = self.agent.slots[0].record.next_check_at
+        found = self.agent.pairs.managed[0].record.next_check_at
         assert found is not None
         return found
 
@@ -124,7 +124,7 @@ def test_a_month_without_certmgr(life: Life, certmgr: StandInCertMgr) -> None:
     assert len(states) < 150
     certmgr.start()
     life.now = life.next_check()
-    assert (life.cycle()["outcome"], life.agent.slots[0].record.failures) == ("unchanged", 0)
+    assert (life.cycle()["outcome"], life.agent.pairs.managed[0].record.failures) == ("unchanged", 0)
 
 
 def test_expired_while_away(life: Life, certmgr: StandInCertMgr) -> None:
@@ -228,7 +228,7 @@ def test_a_cycle_that_fails(
         await asyncio.wait_for(done, 30)
 
     with monkeypatch.context() as patch:
-        patch.setattr(agent_module, "look_at_all", fails)
+        patch.setattr(agent_module, "check_all", fails)
         asyncio.run(asked())
     assert "what nobody thought of" in caplog.text
     life.now = life.next_check()
@@ -245,8 +245,8 @@ def test_another_name(tmp_path: Path, certmgr: StandInCertMgr, mode: str) -> Non
     assert wanted.usable == {}
     rig.stage(life.generations, wanted)
     certmgr.mode = mode
-    slot = life.restarted().slots[0]
-    found = asyncio.run(look(slot, life.settings, NOW, force=False))
+    pair = life.restarted().pairs.managed[0]
+    found = asyncio.run(check(pair, life.settings, NOW, force=False))
     assert found.credential is None
     assert found.problem is not None
     assert found.problem.outcome in (Outcome.WRONG_NAME, Outcome.UNREACHABLE)
@@ -284,7 +284,7 @@ def test_after_a_fall_back_the_agent_knows_what_is_served(
     with rig.Supervisor(life.settings.run_dir):
         agent = life.restarted()
         asyncio.run(agent._converge())
-    served = agent.slots[0].record.served
+    served = agent.pairs.managed[0].record.served
     assert served is not None
     assert served.fingerprint_sha256 == describe(SITE.der).fingerprint_sha256
     current = life.generations.current()

@@ -41,14 +41,13 @@ ALLOWED: dict[str, set[str]] = {
     "salvage": {"core", "edges"},
     "verify": {"core", "edges"},
     "rollout": {"core", "edges", "staging", "verify"},  # the second
-    "pairs": {"check", "core", "edges", "editions"},
+    "pairs": {"core", "edges", "editions", "log"},
     "events": set(),
     "doubts": {"core"},
     "alive": {"edges"},
     "editions": {"core", "edges"},
     "plans": {"core", "edges", "editions", "salvage"},
-    "stored": {"check", "core", "edges"},
-    "attempts": {"check", "core", "edges", "editions", "pairs", "rollout", "stored"},
+    "attempts": {"core", "edges", "editions", "log", "pairs", "rollout"},
     "publisher": {"alive", "attempts", "check", "core", "doubts", "edges"},
     "agent": {
         "attempts",
@@ -63,7 +62,6 @@ ALLOWED: dict[str, set[str]] = {
         "pairs",
         "publisher",
         "rollout",
-        "stored",
         "system",
     },
     "boot": {

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from entrypoint.check import Found, ManagedPair, _unexpected, look_at_all
+from entrypoint.check import _unexpected, check_all
+from entrypoint.core.generation.managed import Found, ManagedPair
 from entrypoint.core.generation.pairs import PairSpec
 from entrypoint.core.model import Outcome, Problem, Verdict
 from entrypoint.core.settings import Settings
-from entrypoint.core.status import Record
 from entrypoint.core.x509 import vet as vetting
 from entrypoint.demo.standin import Credential, StandInCertMgr
-from entrypoint.pairs import record
 from tests.support import pki, rig
 
 CA = pki.root()
@@ -28,9 +26,8 @@ class PanicException(BaseException):
     """What a panic in Rust arrives as: pyo3's own class cannot be had without one."""
 
 
-def _slot(folder: Path, name: str) -> ManagedPair:
-    wanted = PairSpec(name, name, (name,), name, str(folder / "key.pem"), str(folder / "none"))
-    return ManagedPair(wanted, Record(name, (name,)))
+def _pair(folder: Path, name: str, *more: str) -> ManagedPair:
+    return ManagedPair(PairSpec(name, name, (name, *more), name, str(folder / "key.pem"), str(folder / "none")))
 
 
 def _settings(folder: Path, certmgr: StandInCertMgr) -> Settings:
@@ -39,14 +36,14 @@ def _settings(folder: Path, certmgr: StandInCertMgr) -> Settings:
     return rig.settings(folder, CERTMGR_HOST=f"{host}:{port}")
 
 
-def _looks(folder: Path) -> list[Found]:
+def _findings(folder: Path) -> list[Found]:
     sites = [pki.issue(name, CA, names=[name], key=KEY) for name in NAMES]
     with StandInCertMgr(Credential((NAMES[0],), KEY, [sites[0].der, CA.der])) as certmgr:
         for name, site in zip(NAMES, sites, strict=True):
             certmgr.put(Credential((name,), KEY, [site.der, CA.der]))
         settings = _settings(folder, certmgr)
-        slots = [_slot(folder, name) for name in NAMES]
-        return asyncio.run(look_at_all(slots, settings, pki.NOW, force=False))
+        pairs = [_pair(folder, name) for name in NAMES]
+        return asyncio.run(check_all(pairs, settings, pki.NOW, force=False))
 
 
 @pytest.mark.parametrize("raised", [ValueError("year 0\x1b[2J"), AttributeError("x"), PanicException("unwrap")])
@@ -63,7 +60,7 @@ def test_what_one_provokes_is_its_own_problem(
 
     monkeypatch.setattr(vetting, "vet", vet)
     with caplog.at_level(logging.INFO):
-        found = _looks(tmp_path)
+        found = _findings(tmp_path)
     assert [each.problem is None for each in found] == [True, False, True]
     problem = found[1].problem
     assert problem
@@ -76,19 +73,18 @@ def test_what_one_provokes_is_its_own_problem(
 def test_warnings_outlive_a_failed_check(tmp_path: Path) -> None:
     """What a certificate lacks is said again after CertMgr was away, though nothing is vetted anew."""
     site = pki.issue(NAMES[0], CA, names=NAMES[:1], key=KEY)
-    slot = _slot(tmp_path, NAMES[0])
-    slot.wanted = replace(slot.wanted, names=NAMES[:2])
+    pair = _pair(tmp_path, *NAMES[:2])
     said = []
     with StandInCertMgr(Credential((NAMES[0],), KEY, [site.der, CA.der])) as certmgr:
         settings = _settings(tmp_path, certmgr)
         for step in ("first", "again", "away", "back", "rejected", "mended"):
             certmgr.stop() if step == "away" else certmgr.start() if step == "back" else None
-            (found,) = asyncio.run(look_at_all([slot], settings, pki.NOW, force=False))
+            (found,) = asyncio.run(check_all([pair], settings, pki.NOW, force=False))
             if step == "first" and found.credential:
-                slot.credential, slot.live, slot.served = found.credential, True, True
+                pair.note_live(found.credential, presented=True, found=found)
             failure = Problem(Outcome.CONFIG_REJECTED, "elsewhere") if step == "rejected" else None
-            record(slot, found, failure, pki.NOW, 300)
-            said.append((slot.record.outcome, f"missing: {NAMES[1]}" in slot.record.detail))
+            pair.note_check(found, failure, pki.NOW, 300, 0)
+            said.append((pair.record.outcome, f"missing: {NAMES[1]}" in pair.record.detail))
     good = (Outcome.UNCHANGED, True)
     assert said == [(Outcome.INSTALLED, True), good, (Outcome.UNREACHABLE, False), good, good, good]
 

@@ -15,7 +15,7 @@ _MOST_NAMES = 3
 class Line(NamedTuple):
     """A line for the log, with its level."""
 
-    level: Literal["info", "warning", "error"]
+    level: Literal["debug", "info", "warning", "error"]
     text: str
 
 
