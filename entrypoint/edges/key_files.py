@@ -8,7 +8,6 @@ owner can read these files, and they never leave the run folder.
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -43,8 +42,10 @@ def _file_system(folder: Path) -> str:
 
 def provide(plan: Plan, offered: Iterable[bytes]) -> None:
     """Write the files that the plan's configuration names. ``offered`` are passwords; without any, all known ones."""
+    run_dir = plan.settings.run_dir
     for path, content in _needed(plan, list(dict.fromkeys(offered)) or found(plan)):
-        reserve.writing(plan.settings.run_dir, partial(_write, path, content))
+        reserve.writing(run_dir, partial(path.parent.mkdir, mode=0o700, parents=True, exist_ok=True))
+        reserve.replace(run_dir, path, content)
 
 
 def _needed(plan: Plan, known: list[bytes]) -> Iterator[tuple[Path, bytes]]:
@@ -62,19 +63,8 @@ def provide_missing(plan: Plan) -> None:
         provide(plan, ())
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Replace a file by one rename."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    staging = path.with_suffix(".new")
-    staging.unlink(missing_ok=True)
-    descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    staging.rename(path)
-
-
 def keep_only(run_dir: Path, manifests: Iterable[Manifest]) -> None:
-    """Remove the files that none of these manifests names; files that are being staged stay."""
+    """Remove the files that none of these manifests names, and those that a stop left half written."""
     kept = {path for each in manifests for path in (each.password_file, *each.unlocked)}
     for pattern in ("passwords/*.txt", "passwords/*.new", "keys/*.pem", "keys/*.new"):
         for path in run_dir.glob(pattern):

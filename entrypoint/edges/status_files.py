@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,22 +53,10 @@ class StatusFiles:
     def read(self) -> dict[str, Any] | None:
         """The published status, None where there is none."""
         try:
-            found: dict[str, Any] = json.loads((self.folder / "status.json").read_text())
+            found: dict[str, Any] = json.loads((self.folder / "status.json").read_bytes())
         except (OSError, ValueError):
             return None
         return found
 
     def _replace(self, name: str, text: str) -> None:
-        reserve.writing(self.run_dir, functools.partial(self._written, name, text))
-
-    def _written(self, name: str, text: str) -> None:
-        staging = self.folder / f".{name.replace('/', '-')}.new"
-        descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        os.fchmod(descriptor, 0o644)  # whatever the umask: NGINX's workers read it
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-        except OSError:
-            staging.unlink()
-            raise
-        staging.rename(self.folder / name)
+        reserve.replace(self.run_dir, self.folder / name, text.encode(), mode=0o644)  # NGINX's workers read it

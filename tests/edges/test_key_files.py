@@ -67,7 +67,7 @@ def test_replace(tmp_path: Path) -> None:
     plan = _plan(tmp_path)
     path = Path(plan.password_file)
     key_files.provide(plan, [b"one"])
-    path.with_suffix(".new").write_bytes(b"half")
+    path.with_name(f".{path.name}.new").write_bytes(b"half")
     with path.open("rb") as file:
         key_files.provide(plan, [b"two"])
         assert file.read() == b"one\n"
@@ -122,7 +122,7 @@ def test_keep_only(tmp_path: Path) -> None:
 
     for kind, end in (("passwords", "txt"), ("keys", "pem")):
         (tmp_path / kind).mkdir()
-        for name in (f"a.{end}", f"b.{end}", f"c.{end}", "c.new", "other"):
+        for name in (f"a.{end}", f"b.{end}", f"c.{end}", f".c.{end}.new", "other"):
             (tmp_path / kind / name).write_bytes(b"x")
     one = Manifest(password_file=f"{tmp_path}/passwords/b.txt", unlocked=(f"{tmp_path}/keys/a.pem",))
     other = Manifest(password_file=f"{tmp_path}/passwords/gone.txt", unlocked=(f"{tmp_path}/keys/b.pem",))

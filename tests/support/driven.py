@@ -43,11 +43,11 @@ if sys.argv[1] == "run":
 else:
     while (folder / "died").exists() and not (folder / "go").exists():
         time.sleep(0.02)
-    from entrypoint.system import disk
-    from entrypoint.edges import generations, key_files, nginx, supervisord
+    from entrypoint.system import disk, reserve
+    from entrypoint.edges import generations, nginx, supervisord
     has_tls = lambda _, generation: bool(generation.manifest.pairs)
     {
-        "after the passwords": lambda: dies(key_files, "_write"),
+        "after the passwords": lambda: dies(reserve, "replace", lambda _, path, *__: "/passwords/" in str(path)),
         "while staging": lambda: dies(disk, "place", lambda target, *_: "/certs/" in str(target)),
         "after staging": lambda: dies(generations.Generations, "stage"),
         "after the test": lambda: dies(nginx, "test"),

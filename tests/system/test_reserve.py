@@ -55,6 +55,31 @@ def test_what_it_cannot_help(tmp_path: Path, error: int) -> None:
     assert _held(tmp_path) == 2 << 20
 
 
+def test_replace(tmp_path: Path) -> None:
+    """A file is replaced as a whole, with its mode whatever the umask; a leftover of a killed run is no obstacle."""
+    path = tmp_path / "file"
+    before = os.umask(0o077)
+    try:
+        reserve.replace(tmp_path, path, b"one", mode=0o644)
+        (tmp_path / ".file.new").write_bytes(b"half")
+        with path.open("rb") as file:
+            reserve.replace(tmp_path, path, b"two", mode=0o644)
+            assert file.read() == b"one"
+    finally:
+        os.umask(before)
+    assert path.read_bytes() == b"two"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_replace_that_fails(tmp_path: Path) -> None:
+    """What cannot take its place leaves nothing behind."""
+    (tmp_path / "file").mkdir()
+    with pytest.raises(IsADirectoryError):
+        reserve.replace(tmp_path, tmp_path / "file", b"one")
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
 def test_without_a_folder(tmp_path: Path) -> None:
     """Nothing can be held where there is no folder; a write says itself what it lacks."""
     reserve.take(tmp_path / "none")

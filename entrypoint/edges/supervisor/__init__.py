@@ -32,7 +32,7 @@ from supervisor.supervisord import Supervisor
 
 from entrypoint.core.settings import NGINX_SOCKET
 from entrypoint.edges.supervisor.relay import Relay, Wakeup
-from entrypoint.system import memory, oom, reserve, signals
+from entrypoint.system import memory, reserve, signals
 
 log = logging.getLogger("certfront.supervisord")
 
@@ -109,7 +109,7 @@ class _Process(Subprocess):  # type: ignore[misc]
 
     def _prepare_child_fds(self) -> None:
         signals.restore(ignored=_PASSED_ON)
-        oom.take_place(self.config.name, self.config.options.shortage.base)
+        memory.take_place(self.config.name, self.config.options.shortage.base)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.ENDING)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
@@ -164,7 +164,7 @@ class _Shortage:
     """Log messages about processes that the kernel killed for lack of memory: a child, or a worker of NGINX's."""
 
     def __init__(self) -> None:
-        self.base, self.kills = oom.go_last(), oom.Kills()
+        self.base, self.kills = memory.go_last(), memory.Kills()
 
     def ended(self, name: str, status: int) -> None:
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL and self.kills.news():

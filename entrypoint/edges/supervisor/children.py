@@ -75,7 +75,7 @@ def write_config(run_dir: Path, nginx: list[str], agent: list[str]) -> Path:
     limits = {"minfds": _at_most(1024, resource.RLIMIT_NOFILE), "minprocs": _at_most(200, resource.RLIMIT_NPROC)}
     values = {"run_dir": str(run_dir).replace("%", "%%"), "sockets": short, "user": user, **limits, **commands}
     text = _CONFIG.format(**values)
-    reserve.writing(run_dir, lambda: path.write_text(text))
+    reserve.replace(run_dir, path, text.encode(), mode=0o644)
     return path
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.system import oom
+from entrypoint.system import memory
 from tests.support import rig
 
 V2, V1 = "0::{}\n", "9:name=systemd:/\n4:memory:{}\n1:cpu:/\n0::/\n"
@@ -40,7 +40,7 @@ def test_where_it_is_counted(tmp_path: Path, version: int, own: str, place: str)
     mounted = tmp_path / "sys"
     mounted.mkdir()
     _group(mounted / place, version, 3, str(64 << 20))
-    kills = oom.Kills(mounted, tmp_path / "self")
+    kills = memory.Kills(mounted, tmp_path / "self")
     assert kills.news() == 0
     _group(mounted / place, version, 5, str(64 << 20))
     assert (kills.news(), kills.news()) == (2, 0)
@@ -52,37 +52,37 @@ def test_no_limit(tmp_path: Path, limit: str) -> None:
     """Then it was the machine's memory."""
     (tmp_path / "self").write_text(V2.format("/"))
     _group(tmp_path, 2, 0, limit)
-    assert oom.Kills(tmp_path, tmp_path / "self").limit() == "the memory of this machine"
+    assert memory.Kills(tmp_path, tmp_path / "self").limit() == "the memory of this machine"
 
 
 @pytest.mark.parametrize("own", ["", "0::/\n", V1.format("/x")])
 def test_nothing_to_read(tmp_path: Path, own: str) -> None:
     """Where nothing is mounted, or the counter is none, nothing is known, and nothing fails."""
     (tmp_path / "self").write_text(own)
-    kills = oom.Kills(tmp_path, tmp_path / "self")
+    kills = memory.Kills(tmp_path, tmp_path / "self")
     assert kills.news() == 0
     assert kills.limit() == "the memory of this machine"
-    assert oom.Kills(tmp_path, tmp_path / "none").news() == 0
+    assert memory.Kills(tmp_path, tmp_path / "none").news() == 0
 
 
 def test_this_machine() -> None:
     """What is really there can be read."""
-    assert oom.Kills().news() >= 0
-    assert oom.Kills().limit().startswith("the memory")
+    assert memory.Kills().news() >= 0
+    assert memory.Kills().limit().startswith("the memory")
 
 
 @pytest.mark.parametrize("base", [-1000, 0, 100, 900])
 def test_places(base: int) -> None:
     """The agent before NGINX, both before the first process; never out of the kernel's range."""
     script = f"""
-from entrypoint.system import oom
-first = oom._own()
-own = oom.go_last()
+from entrypoint.system import memory
+first = memory._own()
+own = memory.go_last()
 assert own == first
-print(oom._own())
+print(memory._own())
 for name in ("nginx", "agent"):
-    oom.take_place(name, max({base}, first))
-    print(oom._own())
+    memory.take_place(name, max({base}, first))
+    print(memory._own())
 """
     done = subprocess.run(rig.python(script), capture_output=True, text=True, check=True, env=rig.python_environment())
     first, nginx, agent = map(int, done.stdout.split())
