@@ -22,7 +22,7 @@ from entrypoint.check import check_all
 from entrypoint.core.generation.ending import Ending
 from entrypoint.core.generation.managed import Found, ManagedPair
 from entrypoint.core.generation.plan import Plan
-from entrypoint.core.generation.site import Facts, snippets
+from entrypoint.core.generation.site import Facts, packaged_config
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.settings import Settings
 from entrypoint.core.times import rfc3339
@@ -60,7 +60,7 @@ class Agent:
         self.settings, self.facts, self.clock = settings, facts, clock
         self.templates = packaged.packaged()
         self.generations = Generations(settings.state_dir)
-        user = ConfigFiles(settings, snippets(settings, facts, self.templates), editions.ran(self.generations))
+        user = ConfigFiles(settings, packaged_config(settings, facts, self.templates), editions.ran(self.generations))
         self.pairs = Pairs(settings, self.generations, user)
         self.rollout = Rollout(program, self.generations, Supervisord(settings.run_dir), settings.run_dir)
         told = StatusFiles(settings.run_dir).read() or {}  # by the start, or by an agent before

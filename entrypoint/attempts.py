@@ -102,15 +102,15 @@ class Attempts:
     def _last(self, plan: Plan) -> Plan | None:
         """The plan with as much of the user's configuration as ran last; None where that is the same, or not known."""
         current = self.generations.current()
-        source = editions.last(self.generations, plan.source)
+        user = editions.last(self.generations, plan.user)
         refusals = current.manifest.refusals if current else Refusals()
-        if not source or (source is plan.source and refusals == plan.refusals):
+        if not user or (user is plan.user and refusals == plan.refusals):
             return None
         usable = {}
-        for identity in (pair.identity for pair in wanted(plan.settings, source)):
+        for identity in (pair.identity for pair in wanted(plan.settings, user)):
             if found := plan.usable.get(identity) or self.generations.stored(identity):
                 usable[identity] = found
-        return replace(plan, source=source, usable=usable, refusals=refusals)
+        return replace(plan, user=user, usable=usable, refusals=refusals)
 
     async def _goes_on(self, last: Plan, findings: Mapping[str, Found], cause: str) -> bool:
         """Whether all of what ran last does, with the pairs as they are now."""
@@ -127,8 +127,8 @@ class Attempts:
 
     async def _smaller(self, plan: Plan, current: Generation | None, findings: Mapping[str, Found], cause: str) -> None:
         """Without the user's files where none of them runs anyway; else each of several changes alone."""
-        if plan.source and not (current and current.manifest.source):
-            await self._one(replace(plan, source=None), findings, cause)
+        if not plan.user.packaged and not (current and current.manifest.source):
+            await self._one(variants.without_users(plan), findings, cause)
             return
         for identity in variants.changes(plan, self._running()):
             await self._one(variants.one_change(plan, identity, self._running()), findings, cause)
@@ -150,8 +150,8 @@ class Attempts:
         self._note(applied.plan)
         if applied.spent is not None:
             self._spent = applied.spent
-            if applied.plan.source is self.pairs.source:  # and not another in its place
-                say(self.news.of_change(applied.plan.source, applied.generation.number))
+            if applied.plan.user is self.pairs.source:  # and not another in its place
+                say(self.news.of_change(applied.plan.user, applied.generation.number))
         self.pairs.note_live(applied.plan, findings)
         return None
 

@@ -81,13 +81,14 @@ def _first_generation(settings: Settings, program: str) -> Path:
 
 
 def _start(settings: Settings, facts: Facts, program: str, generations: Generations) -> Start:
-    last = generations.current()
+    last, refusal = generations.current(), None
+    files = plans.config_files(settings, facts, generations)
     try:
-        user, refusal = plans.user_source(settings, facts, generations), None
+        user = files.read()
     except Refused as error:
         log.error("%s", error)
-        user, refusal = editions.last(generations, None), error
-    if not user and not settings.server_names and not (refusal and last):
+        user, refusal = editions.last(generations, files.packaged) or files.packaged, error
+    if user.packaged and not settings.server_names and not (refusal and last):
         log.warning("SERVER_NAME is not set: the site is served over HTTP, without TLS.")
     return Start(plans.stored(settings, facts, generations, user), program, generations, refusal)
 
@@ -114,7 +115,7 @@ class Start:
     def generation(self) -> Generation:
         """The first one that NGINX accepts. Raises `Refused` where there is none."""
         same = self._same is not None and self._may_run(self._last)  # of the same plan is not yet undamaged
-        first, users = self._last is None, self._plan.source is not None
+        first, users = self._last is None, not self._plan.user.packaged
         for rung in rungs(same=same, hindered=bool(self._hindrance), first=first, users=users):
             if generation := self._attempted(rung):
                 return generation

@@ -6,7 +6,7 @@ import logging
 import os
 
 from entrypoint.core import doubts
-from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.doubts import Doubt
 from entrypoint.core.settings import Settings
 
@@ -22,13 +22,13 @@ class Doubts:
         self.not_ready = ""
         self._seen: tuple[object, ...] = ()
 
-    def consider(self, source: Source | None, *, certificates: bool) -> None:
+    def consider(self, user: UserConfig, *, certificates: bool) -> None:
         """Take up the user's configuration as it is now; ``certificates``: whether any server needs one."""
-        seen = (source, certificates, *map(os.path.lexists, self.settings.key_files))
+        seen = (user, certificates, *map(os.path.lexists, self.settings.key_files))
         if seen == self._seen:
             return
         self._seen = seen
-        idle = tuple(doubts.of_idle_keys(self._idle(source), self.near))
+        idle = tuple(doubts.of_idle_keys(self._idle(user), self.near))
         site = doubts.of_the_site(self.settings, self.near, certificates=certificates)
         found = (*self.settings.warnings, *doubts.of_misspelt(self.near), *idle, *site)
         for where, reason in found:
@@ -37,11 +37,11 @@ class Doubts:
         self.warnings = found
         self.not_ready = "\n".join(f"{where}: {reason}" for where, reason in idle)
 
-    def _idle(self, source: Source | None) -> list[str]:
+    def _idle(self, user: UserConfig) -> list[str]:
         """The key files that are there, or said to be, and that no server uses."""
         if self.settings.server_names:
             return []
-        used = {os.path.realpath(path) for path in source.configuration.key_files} if source else set()
+        used = {os.path.realpath(path) for path in user.configuration.key_files}
         given = self.settings.key_files
         return [
             str(path)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 
-from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.vanished import Ran
 from entrypoint.core.generation.plan import SOURCE
 from entrypoint.edges.generations import Generations
 
 
-def last(generations: Generations, now: Source | None) -> Source | None:
+def last(generations: Generations, now: UserConfig) -> UserConfig | None:
     """What the current generation was made of, ``now`` if that is the same; None where nothing is known of it."""
     current = generations.current()
     if not current or not current.manifest.source:
         return None
     try:
         kept = json.loads(generations.read(current, SOURCE))
-        return now if now and now.as_json() == kept else Source.from_json(kept)
+        return now if now.as_json() == kept else UserConfig.from_json(kept)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -107,8 +107,8 @@ class _Test:
             plan = self._plan()
         except Refused as error:
             return self._failed([error.problem.detail])
-        if plan.source and plan.source.configuration.faults:
-            return self._failed([str(fault) for fault in plan.source.configuration.faults])
+        if plan.user.configuration.faults:
+            return self._failed([str(fault) for fault in plan.user.configuration.faults])
         if "-q" not in given:
             for where, why in plan.gate.users_part.items():
                 print(shown(f"nginx: [warn] {where} waits: {why}"), file=sys.stderr)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from entrypoint import editions
 from entrypoint.core import schedule, status
-from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.generation.managed import Found, ManagedPair
 from entrypoint.core.generation.pairs import PairSpec, wanted
 from entrypoint.core.generation.plan import Plan, warnings
@@ -36,17 +36,17 @@ class Pairs:
 
     def __init__(self, settings: Settings, generations: Generations, user: ConfigFiles) -> None:
         self.settings, self.generations, self.user = settings, generations, user
-        self.source: Source | None = None
+        self.source = user.packaged
         self.problem: Problem | None = None
         self.managed: list[ManagedPair] = []
         self.watched: tuple[Path, ...] = ()
         self.contents = ""
         self.alone: tuple[Path, ...] = ()  # of these files those that are mounted by themselves
-        self.alone_of: tuple[tuple[Path, ...], Source | None] | None = None
+        self.alone_of: tuple[tuple[Path, ...], UserConfig] | None = None
         self.replaced: set[Path] = set()
         self.refresh()
         if self.problem:
-            self.source = editions.last(generations, None)
+            self.source = editions.last(generations, self.source) or self.source
         if not self.managed:
             self._adopt()
 
@@ -63,7 +63,7 @@ class Pairs:
     def not_running(self, failure: Problem | None) -> str:
         """Why nothing of the user's configuration runs, where that is so; ``failure`` is what came of the last try."""
         current = self.generations.current()
-        if (current and current.manifest.source) or not (self.source or self.problem):
+        if (current and current.manifest.source) or (self.source.packaged and not self.problem):
             return ""
         reason = failure.detail if failure else "it has not been taken up yet"
         return f"NGINX_CONF: nothing of {self.settings.nginx_conf} runs: {reason}"
@@ -155,9 +155,9 @@ class Pairs:
         return news
 
     def _say(self) -> None:
-        for fault in self.source.configuration.faults if self.source else ():
+        for fault in self.source.configuration.faults:
             log.error("%s: what needs it is commented out", fault)
-        for fault in warnings(self.settings, self.source) if self.source else ():
+        for fault in warnings(self.settings, self.source):
             log.warning("%s:%d: %s", fault.file, fault.line, fault.message)
 
     def _contents_changed(self) -> bool:

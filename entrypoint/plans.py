@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from entrypoint import editions, salvage
-from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.generation.ladder import as_it_runs
 from entrypoint.core.generation.pairs import PairSpec, wanted, why_pending
 from entrypoint.core.generation.plan import Plan
-from entrypoint.core.generation.site import Facts, snippets
+from entrypoint.core.generation.site import Facts, packaged_config
 from entrypoint.core.settings import Settings
 from entrypoint.core.times import rfc3339
 from entrypoint.edges import host, nginx, packaged
@@ -20,16 +20,13 @@ from entrypoint.edges.generations import Generations
 from entrypoint.edges.status_files import StatusFiles
 
 
-def user_source(settings: Settings, facts: Facts, generations: Generations | None = None) -> Source | None:
-    """The user's configuration, None where there is none. Raises `Refused` where it cannot be known.
-
-    With ``generations`` also where files of the configuration that ran last cannot be read any more.
-    """
+def config_files(settings: Settings, facts: Facts, generations: Generations | None = None) -> ConfigFiles:
+    """The user's files; with ``generations`` those of the configuration that ran last are missed where unreadable."""
     ran = editions.ran(generations) if generations else None
-    return ConfigFiles(settings, snippets(settings, facts, packaged.packaged()), ran).read()
+    return ConfigFiles(settings, packaged_config(settings, facts, packaged.packaged()), ran)
 
 
-def stored(settings: Settings, facts: Facts, generations: Generations, user: Source | None = None) -> Plan:
+def stored(settings: Settings, facts: Facts, generations: Generations, user: UserConfig) -> Plan:
     """The plan with the credentials that were served last, as far as they fit the settings."""
     pairs, usable = wanted(settings, user), {}
     for pair in pairs:
@@ -54,7 +51,8 @@ def of_now(settings: Settings, program: str, generations: Generations, *, as_ran
     ``as_ran``: unreadable files of the configuration that ran last are faults. Raises `Refused`.
     """
     facts, _warnings = host.facts(nginx.build(program), settings.run_dir)
-    plan = stored(settings, facts, generations, user_source(settings, facts, generations if as_ran else None))
+    user = config_files(settings, facts, generations if as_ran else None).read()
+    plan = stored(settings, facts, generations, user)
     return plan.with_details(StatusFiles(settings.run_dir).read() or {})
 
 

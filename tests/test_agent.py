@@ -241,7 +241,7 @@ def test_another_name(tmp_path: Path, certmgr: StandInCertMgr, mode: str) -> Non
     life = _life(tmp_path, certmgr, CERTMGR_TIMEOUT="0.5")
     variables = {"CERTMGR_HOST": ":".join(map(str, certmgr.address)), "CERTMGR_TIMEOUT": "0.5"}
     life.settings = rig.settings(tmp_path, **variables, SERVER_NAME="www.other.io")
-    wanted = plans.stored(life.settings, rig.facts(), life.generations)
+    wanted = plans.stored(life.settings, rig.facts(), life.generations, rig.plan(life.settings).user)
     assert wanted.usable == {}
     rig.stage(life.generations, wanted)
     certmgr.mode = mode

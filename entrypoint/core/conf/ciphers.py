@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import re
 
-from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.includes import Place
-from entrypoint.core.conf.syntax import Directive, Parsed, attempt, walk
+from entrypoint.core.conf.syntax import Directive
 
 _REFUSED = re.compile(r'SSL_(?:CTX_set_cipher_list|CONF_cmd)\((?:"\w+", )?"(?P<value>[^"]*PROFILE=[^"]*)"\) failed')
 
 
-def refused_profile(source: Source, message: str) -> dict[Place, str]:
+def refused_profile(user: UserConfig, message: str) -> dict[Place, str]:
     """The directives with the cipher profile in NGINX's message, each with the reason; empty for other messages."""
     match = _REFUSED.search(message)
     if not match:
         return {}
     value = match["value"]
     reason = f"{value} is a cipher profile of Red Hat's OpenSSL, which this NGINX does not know: it goes by its default"
-    parsed = ((file, attempt(source.texts[file])) for file in source.configuration.files)
-    trees = ((file, walk(text.directives)) for file, text in parsed if isinstance(text, Parsed))
-    return {(file, each.start): reason for file, tree in trees for each in tree if _sets(each, value)}
+    return {(file, each.start): reason for file, each in user.directives() if _sets(each, value)}
 
 
 def _sets(directive: Directive, value: str) -> bool:

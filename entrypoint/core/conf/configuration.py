@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from entrypoint.core.conf.includes import Fault, Place, Setting, Tree, Unread, syntax_faults
@@ -16,7 +17,7 @@ from entrypoint.core.conf.listen import Socket, listeners
 from entrypoint.core.conf.paths import PathWord, folder, full_name
 from entrypoint.core.conf.pragmas import Note, notes
 from entrypoint.core.conf.servers import Pair, Server, defaults, hosts, pairs, server_names, together
-from entrypoint.core.conf.syntax import Parsed, SyntaxFault, attempt
+from entrypoint.core.conf.syntax import Directive, Parsed, SyntaxFault, attempt, walk
 
 Settings = Mapping[str, tuple[Setting, ...]]
 
@@ -67,15 +68,36 @@ class Configuration:
 
 
 @dataclass(frozen=True)
-class Source:
-    """The user's configuration as read: texts by absolute path, what is wrong with them, and what they mean."""
+class UserConfig:
+    """The user's configuration as read, or the ``packaged`` one where there is none.
+
+    Texts are by absolute path, ``parsed`` are their trees, and ``configuration`` is what they mean.
+    """
 
     root: str
     texts: Mapping[str, str] = field(repr=False)
-    broken: Mapping[str, Fault]
+    parsed: Mapping[str, Parsed | SyntaxFault] = field(repr=False, compare=False)
     configuration: Configuration = field(repr=False)
     matches: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
     unread: Mapping[str, Unread] = field(default_factory=dict, repr=False)
+    packaged: bool = False
+
+    @cached_property
+    def broken(self) -> Mapping[str, Fault]:
+        """What is wrong with the files that could not be parsed."""
+        return syntax_faults(self.parsed)
+
+    @property
+    def own(self) -> Mapping[str, str]:
+        """The texts of the user's own files: none of the packaged ones."""
+        return {} if self.packaged else self.texts
+
+    def directives(self) -> Iterator[tuple[str, Directive]]:
+        """Every directive of the user's own files, each with its file."""
+        for file in self.configuration.files if self.own else ():
+            parsed = self.parsed[file]
+            for directive in walk(parsed.directives) if isinstance(parsed, Parsed) else ():
+                yield file, directive
 
     def as_json(self) -> dict[str, Any]:
         """To be read again by `from_json`."""
@@ -84,22 +106,24 @@ class Source:
         return {"root": self.root, "texts": dict(self.texts), "matches": matches, "unread": unread}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Source:
+    def from_json(cls, value: Mapping[str, Any]) -> UserConfig:
         """What `as_json` gave."""
         unread = {path: Unread(reason, is_file) for path, (reason, is_file) in value["unread"].items()}
-        return source(value["root"], value["texts"], value["matches"], unread)
+        return user_config(value["root"], value["texts"], value["matches"], unread)
 
 
-def source(
+def user_config(
     root: str,
     texts: Mapping[str, str],
     matches: Mapping[str, Sequence[str]],
-    unread: Mapping[str, Unread],
+    unread: Mapping[str, Unread] | None = None,
     parsed: Mapping[str, Parsed | SyntaxFault] | None = None,
-) -> Source:
+    *,
+    packaged: bool = False,
+) -> UserConfig:
     """A configuration from its texts; the module `includes` says what the others are."""
-    files = parsed or {path: attempt(text) for path, text in texts.items()}
-    return Source(root, texts, syntax_faults(files), read(root, files, matches, unread), matches, unread)
+    parsed, unread = parsed or {path: attempt(text) for path, text in texts.items()}, unread or {}
+    return UserConfig(root, texts, parsed, read(root, parsed, matches, unread), matches, unread, packaged)
 
 
 def read(

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.edit import Replace
-from entrypoint.core.conf.syntax import Directive, Parsed, attempt, walk
+from entrypoint.core.conf.syntax import Directive
 from entrypoint.core.generation.site import JSON_FORMAT, Facts
 from entrypoint.core.settings import Settings
 
@@ -24,39 +24,37 @@ _STREAM = (
 
 
 def edits(
-    source: Source, settings: Settings, facts: Facts, templates: Mapping[str, str]
+    user: UserConfig, settings: Settings, facts: Facts, templates: Mapping[str, str]
 ) -> Iterator[tuple[str, Replace]]:
     """The edits that make the logs JSON, each with its file.
 
     A log whose own format escapes JSON is the user's own JSON, and stays.
     """
-    if settings.log_format != "json":
+    if settings.log_format != "json" or user.packaged:
         return
-    json = _json_formats(source)
-    for file, log in _logs(source, OUTPUTS | facts.outputs):
+    json = _json_formats(user)
+    for file, log in _logs(user, OUTPUTS | facts.outputs):
         if log.name == "error_log":
             yield file, Replace(log.args[0].start, log.args[0].end, "stderr")
         elif edit := _with_format(log, json):
             yield file, edit
     http = " ".join(templates["templates/log-json.conf"].split("\n")).replace("log_format certfront ", _DEFINED, 1)
     for context, text in {"http": http, "stream": _STREAM}.items():
-        for block in source.configuration.levels["main"].get(context, ())[:1]:
+        for block in user.configuration.levels["main"].get(context, ())[:1]:
             if block.directive.inside:
                 start = block.directive.inside[0]
                 yield block.file, Replace(start, start, f" {text} ")
 
 
-def _logs(source: Source, outputs: Collection[str]) -> Iterator[tuple[str, Directive]]:
-    for file in source.configuration.files:
-        parsed = attempt(source.texts[file])
-        for each in walk(parsed.directives) if isinstance(parsed, Parsed) else ():
-            if each.name in ("access_log", "error_log") and each.args and each.args[0].value in outputs:
-                yield file, each
+def _logs(user: UserConfig, outputs: Collection[str]) -> Iterator[tuple[str, Directive]]:
+    for file, each in user.directives():
+        if each.name in ("access_log", "error_log") and each.args and each.args[0].value in outputs:
+            yield file, each
 
 
-def _json_formats(source: Source) -> frozenset[str]:
+def _json_formats(user: UserConfig) -> frozenset[str]:
     """The formats of `http` and `stream` that escape JSON; a name in both counts if both do."""
-    levels = source.configuration.levels
+    levels = user.configuration.levels
     formats = [each.words for context in ("http", "stream") for each in levels[context].get("log_format", ())]
     others = {words[0].value for words in formats if not any(word.value == "escape=json" for word in words)}
     return frozenset({words[0].value for words in formats} - others)

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from entrypoint.core.conf.ciphers import refused_profile
-from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.paths import folder, full_name, path_word
 from entrypoint.core.conf.servers import Server
-from entrypoint.core.conf.syntax import Directive, Parsed, attempt, walk
+from entrypoint.core.conf.syntax import Directive
 from entrypoint.core.generation.pairs import cared_for, identity
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Outcome, Problem, Refused
@@ -34,8 +34,7 @@ class Rejected(Refused):
 
 def places(plan: Plan, error: Rejected) -> tuple[tuple[str, int], ...]:
     """The user's files and lines that a refusal concerns."""
-    found = _places(plan, plan.source, error.generation, error.problem.detail) if plan.source else ()
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(_places(plan, error.generation, error.problem.detail)))
 
 
 def endless(seconds: float) -> Refused:
@@ -58,20 +57,18 @@ def complaints(plan: Plan, narrower: Plan) -> Iterator[str]:
 
 def narrowed(plan: Plan, generation: Path, message: str) -> Plan | None:
     """The plan without the parts that a message concerns; None where they are not the user's, or gated already."""
-    source = plan.source
-    if not source:
-        return None
-    if settings := refused_profile(source, message).items() - plan.refusals.settings.items():
-        return replace(plan, refusals=replace(plan.refusals, settings={**plan.refusals.settings, **dict(settings)}))
+    user, known = plan.user, plan.refusals.settings
+    if settings := {place: why for place, why in refused_profile(user, message).items() if place not in known}:
+        return replace(plan, refusals=replace(plan.refusals, settings={**known, **settings}))
     reason = translated(plan, generation, message)
     servers = dict(plan.refusals.servers)
     files = dict(plan.refusals.files)
-    for file, line in dict.fromkeys(_places(plan, source, generation, message)):
-        found = source.configuration.servers_at(file, line)
+    for file, line in dict.fromkeys(_places(plan, generation, message)):
+        found = user.configuration.servers_at(file, line)
         servers |= {server.place: reason for server in found}
-        if not found and file == source.root:
-            servers |= {block.place: reason for block in source.configuration.blocks_at(file, line)}
-        if not found and file != source.root:
+        if not found and file == user.root:
+            servers |= {block.place: reason for block in user.configuration.blocks_at(file, line)}
+        if not found and file != user.root:
             files[file] = reason
     refusals = replace(plan.refusals, servers=servers, files=files)
     return replace(plan, refusals=refusals) if refusals != plan.refusals else None
@@ -93,14 +90,14 @@ def translated(plan: Plan, generation: Path, message: str) -> str:
 
 def remarks(plan: Plan, generation: Path, messages: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """NGINX's warnings with their places in the user's files; the root file where NGINX names none."""
-    if not plan.source:
+    if plan.user.packaged:
         return ()
     found: dict[tuple[str, str], None] = {}
     for message in messages:
-        servers = [*_presenting(plan, plan.source, generation, message), *_namesakes(plan.source, message)[-1:]]
+        servers = [*_presenting(plan, generation, message), *_namesakes(plan.user, message)[-1:]]
         places = [place for match in _copies(generation).finditer(message) for place in _named(plan, match)]
         places += [_line(server) for server in servers]
-        where = f"{places[0][0]}:{places[0][1]}" if places else plan.source.root
+        where = f"{places[0][0]}:{places[0][1]}" if places else plan.user.root
         found[where, translated(plan, generation, message).removesuffix(f" in {where}")] = None
     return tuple(found)
 
@@ -121,39 +118,37 @@ def _pair_files(plan: Plan, generation: Path) -> re.Pattern[str]:
     return re.compile(rf'{re.escape(str(generation))}/(?P<chain>certs/[^":;]+)|(?P<key>{run}/keys/[^":;]+)')
 
 
-def _presenting(plan: Plan, source: Source, generation: Path, message: str) -> Iterator[Server]:
+def _presenting(plan: Plan, generation: Path, message: str) -> Iterator[Server]:
     """The servers whose chain or key a message names."""
     for match in _pair_files(plan, generation).finditer(message):
         if about := plan.pair_of(match["chain"] or match["key"]):
-            for server in source.configuration.servers:
+            for server in plan.user.configuration.servers:
                 if any(identity(pair) == about.identity for pair in cared_for(server)):
                     yield server
 
 
-def _namesakes(source: Source, message: str) -> list[Server]:
+def _namesakes(user: UserConfig, message: str) -> list[Server]:
     """The servers with the same name on the same port, of which NGINX ignores all but the first."""
     match = _CONFLICT.match(message)
     if not match:
         return []
     name, port = match["name"], int(match["port"])
-    servers = source.configuration.servers
+    servers = user.configuration.servers
     return [each for each in servers if name in each.names and any(one.port == port for one in each.listeners)]
 
 
-def _places(plan: Plan, source: Source, generation: Path, message: str) -> Iterator[tuple[str, int]]:
+def _places(plan: Plan, generation: Path, message: str) -> Iterator[tuple[str, int]]:
     """The user's files and lines that a message concerns: by a place in it, or by a path or port in it."""
     named = [place for match in _copies(generation).finditer(message) for place in _named(plan, match)]
-    named = named or [_line(server) for server in _presenting(plan, source, generation, message)]
+    named = named or [_line(server) for server in _presenting(plan, generation, message)]
     yield from named
     if named:
         return
-    for file in source.configuration.files:
-        parsed = attempt(source.texts[file])
-        for directive in walk(parsed.directives) if isinstance(parsed, Parsed) else ():
-            if any(name in message for name in _files(directive, folder(source.root))):
-                yield file, directive.line
+    for file, directive in plan.user.directives():
+        if any(name in message for name in _files(directive, folder(plan.user.root))):
+            yield file, directive.line
     if bind := _BIND.search(message):
-        yield from _listening(source.configuration.servers, bind["path"] or bind["address"], int(bind["port"] or 0))
+        yield from _listening(plan.user.configuration.servers, bind["path"] or bind["address"], int(bind["port"] or 0))
 
 
 def _named(plan: Plan, match: re.Match[str]) -> Iterator[tuple[str, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.edit import one_line
 from entrypoint.core.conf.includes import Place, Setting
 from entrypoint.core.conf.listen import Listener, Socket
@@ -49,11 +49,11 @@ def at_line(those: Iterable[StandIn], line: int) -> StandIn | None:
     return None
 
 
-def _text(source: Source, server: Server, setting: Setting, name: str) -> str:
+def _text(user: UserConfig, server: Server, setting: Setting, name: str) -> str:
     tls = any(listener.tls for listener in server.listeners if listener.setting == setting)
-    verifies = "ssl_verify_client" in source.configuration.levels[server.context]
+    verifies = "ssl_verify_client" in user.configuration.levels[server.context]
     lines = [
-        f"listen {source.texts[setting.file][setting.words[0].start : setting.words[-1].end]};",
+        f"listen {user.texts[setting.file][setting.words[0].start : setting.words[-1].end]};",
         f"server_name {name};",
         *(["ssl_reject_handshake on;"] if tls else []),
         *(["ssl_verify_client off;"] if verifies else []),

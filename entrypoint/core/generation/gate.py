@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.includes import Place, Setting
 from entrypoint.core.conf.listen import Listener, Socket
 from entrypoint.core.conf.servers import Server
@@ -60,7 +60,7 @@ class Gate:
     """
 
     settings: Settings
-    user: Source
+    user: UserConfig
     refusals: Refusals = field(default_factory=Refusals)
     wanted: tuple[PairSpec, ...] = field(default=(), repr=False)
     pending: Mapping[str, str] = field(default_factory=dict)
@@ -190,7 +190,11 @@ class Gate:
 
 
 def gate(
-    settings: Settings, user: Source, refusals: Refusals, usable: Mapping[str, Credential], reasons: Mapping[str, str]
+    settings: Settings,
+    user: UserConfig,
+    refusals: Refusals,
+    usable: Mapping[str, Credential],
+    reasons: Mapping[str, str],
 ) -> Gate:
     """What follows from the ``usable`` pairs, and from the ``reasons`` why others are not."""
     pairs = wanted(settings, user)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.includes import Place
 from entrypoint.core.generation.gate import Refusals
 from entrypoint.core.generation.manifest import Manifest
@@ -98,18 +98,18 @@ class Proof:
     """
 
     running: tuple[PairSpec, ...] | None = None
-    source: Source | None = None
+    user: UserConfig | None = None
     refusals: Refusals = field(default_factory=Refusals)
     shown: Shown = field(default_factory=Shown)
 
     def is_renewal(self, plan: Plan) -> bool:
         """Whether the plan runs the same servers: then only chains are new."""
-        same = plan.source is self.source and plan.refusals == self.refusals
+        same = plan.user is self.user and plan.refusals == self.refusals
         return same and plan.gate.running == self.running
 
     def questions(self, plan: Plan, without: Collection[str]) -> list[Question]:
         """The handshakes that prove a plan ``without`` some pairs, those of the first pairs several times in a row."""
-        edited, alternatives = Edited(self.source, plan.source), Alternatives(plan)
+        edited, alternatives = Edited(self.user, plan.user), Alternatives(plan)
         pairs = [pair for pair in plan.gate.running if pair.identity not in without]
         open_before = {at for at in self.shown.proved if not edited.concerns(at[1].place)}
         return [
@@ -121,7 +121,7 @@ class Proof:
 
     def of(self, plan: Plan, asked: Shown) -> Proof:
         """The results for a plan that runs now, with those of the handshakes that were due."""
-        return Proof(plan.gate.running, plan.source, plan.refusals, self.shown.with_more(asked, plan.gate.running))
+        return Proof(plan.gate.running, plan.user, plan.refusals, self.shown.with_more(asked, plan.gate.running))
 
 
 class Question:
@@ -192,7 +192,7 @@ class Alternatives:
     @cached_property
     def _others(self) -> bool:
         """Whether there are chains that only NGINX knows."""
-        servers = self.plan.source.configuration.servers if self.plan.source else ()
+        servers = self.plan.user.configuration.servers
         return any(server.off or any(pair.for_nginx_only for pair in server.pairs) for server in servers)
 
 
@@ -212,23 +212,23 @@ class Edited:
     An open door must stay open, unless its own server was edited: then the user may have closed it.
     """
 
-    def __init__(self, before: Source | None, after: Source | None) -> None:
-        self._sources = [source for source in (before, after) if source]
-        texts = [source.texts if source else {} for source in (before, after)]
+    def __init__(self, before: UserConfig | None, after: UserConfig) -> None:
+        self._both = [after, *([before] if before else [])]
+        texts = [before.texts if before else {}, after.texts]
         files = () if before is after else (*texts[0], *texts[1])
         self._files = {file for file in files if texts[0].get(file) != texts[1].get(file)}
-        self._all = any(_general(source, self._files) for source in self._sources)
+        self._all = any(_general(user, self._files) for user in self._both)
 
     def concerns(self, place: Place | None) -> bool:
         """Whether the server at a place, or a setting that it inherits, was edited."""
         if not self._files or place is None:
             return False
-        included = (source.configuration.blocks.get(file, ()) for source in self._sources for file in self._files)
+        included = (user.configuration.blocks.get(file, ()) for user in self._both for file in self._files)
         return self._all or place[0] in self._files or any(place in blocks for blocks in included)
 
 
-def _general(source: Source, files: Collection[str]) -> bool:
+def _general(user: UserConfig, files: Collection[str]) -> bool:
     """Whether one of the files is the root, or has settings that several servers inherit."""
-    levels = source.configuration.levels
+    levels = user.configuration.levels
     groups = (group for context in ("http", "stream", "mail") for group in levels[context].values())
-    return source.root in files or any(each.file in files and not each.is_block for group in groups for each in group)
+    return user.root in files or any(each.file in files and not each.is_block for group in groups for each in group)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from entrypoint.core.generation.manifest import Manifest
 from entrypoint.core.generation.plan import Plan
+from entrypoint.core.generation.variants import without_users
 from entrypoint.core.model import Outcome, Problem, Refused
 
 
@@ -35,7 +36,7 @@ def smaller(plan: Plan, rung: Rung, reason: str) -> Plan:
     """The plan without the parts that a rung leaves out, for the reason given."""
     if rung is Rung.WITHOUT_TLS:
         return replace(plan, usable={}, reasons=dict.fromkeys((pair.identity for pair in plan.wanted), reason))
-    return replace(plan, source=None) if rung is Rung.WITHOUT_NGINX_CONF else plan
+    return without_users(plan) if rung is Rung.WITHOUT_NGINX_CONF else plan
 
 
 def as_it_runs(plan: Plan, manifest: Manifest) -> Plan | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Problem
 
@@ -20,29 +20,29 @@ class Line(NamedTuple):
 
 
 class News:
-    """What was said before. ``source`` is what runs at the beginning, ``problem`` what is known to be wrong with it."""
+    """What was said before. ``user`` is what runs at the beginning, ``problem`` what is known to be wrong with it."""
 
-    def __init__(self, source: Source | None, problem: str = "") -> None:
-        self._source, self._problem = source, problem
+    def __init__(self, user: UserConfig, problem: str = "") -> None:
+        self._user, self._problem = user, problem
         self._refused: Mapping[str, str] = {}
         self._warned: frozenset[str] = frozenset()
         self._seen: tuple[object, ...] = ()
 
     def of_live(self, plan: Plan) -> list[Line]:
         """A plan is live: NGINX's warnings, and what was refused before."""
-        if (plan.source, plan.refusals, plan.remarks) == self._seen:
+        if (plan.user, plan.refusals, plan.remarks) == self._seen:
             return []
-        self._seen = plan.source, plan.refusals, plan.remarks
+        self._seen = plan.user, plan.refusals, plan.remarks
         warnings = self._of_warnings(plan.remarks)
         refused = plan.gate.refused.users_part
         again = [Line("info", f"{where}: runs again") for where in _running_again(plan, self._refused, refused)]
         self._refused = refused
         return warnings + again
 
-    def of_change(self, source: Source | None, number: int) -> list[Line]:
+    def of_change(self, user: UserConfig, number: int) -> list[Line]:
         """The configuration as it is now came to be live with a generation."""
-        changed = sorted(_changed(self._source, source)) if source is not self._source else []
-        self._source = source
+        changed = sorted(_changed(self._user, user)) if user is not self._user else []
+        self._user = user
         if not changed:
             return []
         more = f" and {len(changed) - _MOST_NAMES} more" if len(changed) > _MOST_NAMES else ""
@@ -71,17 +71,15 @@ def _more(places: int) -> str:
 
 def _running_again(plan: Plan, before: Iterable[str], refused: Iterable[str]) -> Iterator[str]:
     """Of the places that were refused before those where something is that runs: others were removed, or moved."""
-    if not plan.source:
-        return
     still = {where.rpartition(":")[0] for where in refused} | set(refused)
-    servers = {server.where for server in plan.source.configuration.servers}
+    servers = {server.where for server in plan.user.configuration.servers}
     for where in sorted({*before} - {*refused}):
-        file = where if where in plan.source.texts else where.rpartition(":")[0]
-        if where in servers or (file in plan.source.texts and file not in still):
+        file = where if where in plan.user.own else where.rpartition(":")[0]
+        if where in servers or (file in plan.user.own and file not in still):
             yield where
 
 
-def _changed(before: Source | None, now: Source | None) -> set[str]:
+def _changed(before: UserConfig, now: UserConfig) -> set[str]:
     """The files that differ."""
-    old, new = (dict(source.texts) if source else {} for source in (before, now))
+    old, new = before.own, now.own
     return {path for path in old.keys() | new.keys() if old.get(path) != new.get(path)}

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from entrypoint.core.conf.configuration import Configuration, Source
+from entrypoint.core.conf.configuration import Configuration, UserConfig
 from entrypoint.core.conf.includes import Place
 from entrypoint.core.conf.listen import Socket
 from entrypoint.core.conf.paths import folder, full_name
@@ -60,9 +60,9 @@ class PairSpec:
     closed: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
 
-def wanted(settings: Settings, user: Source | None, without: Collection[Place] = ()) -> tuple[PairSpec, ...]:
+def wanted(settings: Settings, user: UserConfig, without: Collection[Place] = ()) -> tuple[PairSpec, ...]:
     """The pairs of the built-in site and of the user's servers, ``without`` those at places that do not run."""
-    return (*built_in(settings), *(of_servers(user.configuration, settings, without) if user else ()))
+    return (*built_in(settings), *of_servers(user.configuration, settings, without))
 
 
 def built_in(settings: Settings) -> tuple[PairSpec, ...]:

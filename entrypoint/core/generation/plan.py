@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from entrypoint.core.conf.configuration import Source, source
+from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.edit import without_marks
 from entrypoint.core.conf.includes import Fault
 from entrypoint.core.conf.servers import Server
@@ -30,12 +30,11 @@ from entrypoint.core.x509.credential import Credential
 from entrypoint.core.x509.pem import is_encrypted
 
 SOURCE = "source.json"  # the user's configuration as it is, to go on with it when a later one is refused
-_NONE = source("", {"": ""}, {}, {})
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What should run: the built-in site, and the user's configuration, if there is one, but for what is gated.
+    """What should run: the user's configuration and the built-in site, but for what is gated.
 
     ``when`` it was made (RFC 3339) is written above what is commented out. ``remarks`` are NGINX's warnings about it,
     each with its place in the user's files. A ``bare`` one has certfront's own server and no other.
@@ -46,7 +45,7 @@ class Plan:
     templates: Mapping[str, str] = field(repr=False)
     usable: Mapping[str, Credential]
     reasons: Mapping[str, str]
-    source: Source | None = None
+    user: UserConfig
     refusals: Refusals = field(default_factory=Refusals)
     when: str = ""
     remarks: tuple[tuple[str, str], ...] = ()
@@ -96,16 +95,16 @@ class Plan:
         """The configuration's files by path."""
         own = tuple(self._pairs[pair.identity] for pair in built_in(self.settings))
         site = Site(self.settings, self.facts, self.templates, own, self.gate)
-        files = {**site.files(number, self.when, self._around), **(self._copy.texts if self._copy else {})}
+        files = {**site.files(number, self.when, self._around), **self._copy.texts}
         return {**files, "site.conf": ""} if self.bare else files
 
     def origin(self, path: str, line: int) -> tuple[str, int] | None:
         """The user's file and line that a line of the generation's file at ``path`` comes from."""
-        return self._copy.origin(path, line) if self._copy else None
+        return self._copy.origin(path, line)
 
     def neighbours(self, path: str, line: int) -> tuple[Server, ...]:
         """The servers that a stand-in is for, by a line of it."""
-        return self._copy.neighbours(path, line) if self._copy else ()
+        return self._copy.neighbours(path, line)
 
     def pair_of(self, path: str) -> PairSpec | None:
         """The pair that a file of certfront's own is of: by its path in the generation, or in the run folder."""
@@ -120,10 +119,8 @@ class Plan:
         """What differs between the user's files and the copies that run, as lines of a unified diff."""
         import difflib
 
-        if not self.source or not self._copy:
-            return
         for path, (file, _) in self._copy.origins.items():
-            old, new = (text.splitlines(keepends=True) for text in (self.source.texts[file], self._copy.texts[path]))
+            old, new = (text.splitlines(keepends=True) for text in (self.user.texts[file], self._copy.texts[path]))
             yield from difflib.unified_diff(old, new, file, path)
 
     def files(self, number: int) -> dict[str, bytes]:
@@ -133,8 +130,8 @@ class Plan:
         for identity, usable in self.included.items():
             found[pairs[identity].chain_file] = usable.chain_pem
             found[self._stored_key(pairs[identity], usable)] = usable.key_pem
-        if self.source:
-            found[SOURCE] = json.dumps(self.source.as_json()).encode()
+        if not self.user.packaged:
+            found[SOURCE] = json.dumps(self.user.as_json()).encode()
         return found
 
     def manifest(self, number: int, why: str) -> Manifest:
@@ -153,7 +150,7 @@ class Plan:
             generation=number,
             created_at=self.when,
             why=why,
-            source=self.source.root if self.source else "",
+            source="" if self.user.packaged else self.user.root,
             digest=self.digest,
             pairs=pairs,
             commented_out=self.gate.commented_out,
@@ -164,12 +161,10 @@ class Plan:
 
     def warnings(self) -> tuple[tuple[str, str], ...]:
         """What runs but is likely not what is meant, for people: where it is written, and why."""
-        texts = self.source.texts if self.source else {}
-        left_out = self.refusals.settings.items()
+        texts, left_out = self.user.texts, self.refusals.settings.items()
         settings = ((f"{file}:{line_at(texts[file], at)}", why) for (file, at), why in left_out if file in texts)
-        faults = warnings(self.settings, self.source) if self.source else ()
         return (
-            *((f"{fault.file}:{fault.line}", fault.message) for fault in faults),
+            *((f"{fault.file}:{fault.line}", fault.message) for fault in warnings(self.settings, self.user)),
             *settings,
             *self.remarks,
             *self.gate.coverage.warnings,
@@ -184,22 +179,20 @@ class Plan:
     @cached_property
     def gate(self) -> Gate:
         """What does not run, and why."""
-        return gate(self.settings, self.source or _NONE, self.refusals, self.usable, self.reasons)
+        return gate(self.settings, self.user, self.refusals, self.usable, self.reasons)
 
     @cached_property
-    def _around(self) -> Surroundings | None:
-        return around(self.source.configuration) if self.source else None
+    def _around(self) -> Surroundings:
+        return around(self.user.configuration)
 
     @cached_property
-    def _copy(self) -> Copy | None:
-        if not self.source or not (user := self._around):
-            return None
+    def _copy(self) -> Copy:
         usable = {identity: pair for identity, pair in self._pairs.items() if identity in self.usable}
         return Copier(self.gate, usable, when=self.when).copy(
-            http=http_additions(self.settings, self.facts, user),
-            main=main_additions(self.settings, self.facts, user),
+            http=http_additions(self.settings, self.facts, self._around),
+            main=main_additions(self.settings, self.facts, self._around),
             keep_user=bool(self.facts.user),
-            edits=access_lines.edits(self.source, self.settings, self.facts, self.templates),
+            edits=access_lines.edits(self.user, self.settings, self.facts, self.templates),
         )
 
     @cached_property
@@ -222,9 +215,9 @@ class Plan:
         return f"{posixpath.dirname(pair.chain_file)}/key-{usable.key_hash}.pem"
 
 
-def warnings(settings: Settings, source: Source) -> tuple[Fault, ...]:
+def warnings(settings: Settings, user: UserConfig) -> tuple[Fault, ...]:
     """What in the user's configuration is likely not what is meant, with its place."""
-    return (*source.configuration.warnings, *collisions(source.configuration, settings.status_port))
+    return (*user.configuration.warnings, *collisions(user.configuration, settings.status_port))
 
 
 def identities(settings: Settings) -> tuple[str, ...]:

@@ -104,18 +104,18 @@ class Retries:
 
     def digest(self, plan: Plan) -> str:
         """The plan's digest, cached: to render the plan of the last cycle again would be most of an idle check."""
-        usable, source, refusals, digest = self._digests.get(bool(plan.refusals), (None, None, None, ""))
-        if plan.source is not source or plan.usable != usable or plan.refusals != refusals:
+        usable, user, refusals, digest = self._digests.get(bool(plan.refusals), (None, None, None, ""))
+        if plan.user is not user or plan.usable != usable or plan.refusals != refusals:
             digest = plan.digest
-            self._digests[bool(plan.refusals)] = plan.usable, plan.source, plan.refusals, digest
+            self._digests[bool(plan.refusals)] = plan.usable, plan.user, plan.refusals, digest
         return digest
 
 
 def _edition(plan: Plan, last: Plan | None) -> str:
     """A hash of the user's files, where other ones ran last; otherwise empty."""
-    if not plan.source or not last:
+    if plan.user.packaged or not last:
         return ""
-    return hashlib.sha256(repr(sorted(plan.source.texts.items())).encode()).hexdigest()
+    return hashlib.sha256(repr(sorted(plan.user.texts.items())).encode()).hexdigest()
 
 
 def _digest(usable: Credential) -> str:

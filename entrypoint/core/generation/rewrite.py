@@ -15,7 +15,6 @@ from entrypoint.core.conf.edit import CommentOut, Rendered, Replace, quote, rend
 from entrypoint.core.conf.includes import Place, Setting
 from entrypoint.core.conf.paths import folder, full_name
 from entrypoint.core.conf.servers import Server
-from entrypoint.core.conf.syntax import Parsed, attempt, walk
 from entrypoint.core.generation.catch_all import StandIn, at_line, stand_ins
 from entrypoint.core.generation.gate import Gate
 from entrypoint.core.generation.pairs import identity
@@ -71,8 +70,8 @@ class Copier:
 
     def __init__(self, gate: Gate, pairs: Mapping[str, PairFiles], *, when: str = "") -> None:
         self.gate, self.pairs, self.when = gate, pairs, when
-        self.source, self.configuration = gate.user, gate.user.configuration
-        self.prefix = folder(self.source.root)
+        self.user, self.configuration = gate.user, gate.user.configuration
+        self.prefix = folder(self.user.root)
 
     def copy(self, *, http: str, main: str, keep_user: bool, edits: Iterable[FileEdit] = ()) -> Copy:
         """Copy all files. ``http`` is put in at the end of the ``http`` block, ``main`` behind everything.
@@ -87,15 +86,15 @@ class Copier:
         rendered = {file: self._rendered(file, by_file.get(file, ())) for file in self.configuration.files}
         texts = {self.path(file): copy.text for file, copy in rendered.items()}
         texts |= {_STAND_INS.format(context): "".join(each.text for each in some) for context, some in found.items()}
-        origins = {self.path(file): (file, copy) for file, copy in rendered.items()}
+        origins = {self.path(file): (file, copy) for file, copy in rendered.items() if file in self.user.own}
         return Copy(texts, origins, {_STAND_INS.format(context): some for context, some in found.items()})
 
     def path(self, file: str) -> str:
         """Where a file's copy lies in the generation."""
-        return "nginx.conf" if file == self.source.root else _FOLDER + posixpath.normpath(file)
+        return "nginx.conf" if file == self.user.root else _FOLDER + posixpath.normpath(file)
 
     def _rendered(self, file: str, edits: tuple[Edit, ...]) -> Rendered:
-        text = self.source.texts[file]
+        text = self.user.texts[file]
         if reason := self.gate.file(file):
             return render(text, [CommentOut(0, len(text), reason)], self.when)
         return _rendered(text, edits, self.when if any(isinstance(edit, CommentOut) for edit in edits) else "")
@@ -152,16 +151,14 @@ class Copier:
         """An include that leads nowhere is commented out; within a server, the server is."""
         for fault in self.configuration.faults:
             last = fault.within[-1] if fault.within else None
-            if last and last.name == "include" and fault.file not in self.source.broken:
+            if last and last.name == "include" and fault.file not in self.user.broken:
                 yield _out(last, str(fault))
 
     def _settings(self) -> Iterator[FileEdit]:
         settings = self.gate.refusals.settings
-        for file in {file for file, _ in settings}:
-            parsed = attempt(self.source.texts.get(file, ""))
-            for directive in walk(parsed.directives) if isinstance(parsed, Parsed) else ():
-                if reason := settings.get((file, directive.start)):
-                    yield file, CommentOut(directive.start, directive.end, reason)
+        for file, directive in self.user.directives() if settings else ():
+            if reason := settings.get((file, directive.start)):
+                yield file, CommentOut(directive.start, directive.end, reason)
 
     def _main(self, *, keep_user: bool) -> Iterator[FileEdit]:
         level = self.configuration.levels["main"]
@@ -186,8 +183,8 @@ class Copier:
                 yield _put(*end, f"\n{text}")
             else:
                 main = f"{context} {{\n{text}}}\n{main}"
-        root = self.source.root
-        yield _put(root, len(self.source.texts[root]), f"\n{main}")
+        root = self.user.root
+        yield _put(root, len(self.user.texts[root]), f"\n{main}")
 
 
 def _out(setting: Setting, reason: str) -> FileEdit:

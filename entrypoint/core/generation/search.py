@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.includes import Place
 from entrypoint.core.conf.servers import Server
-from entrypoint.core.conf.syntax import Directive, Parsed, attempt, walk
+from entrypoint.core.conf.syntax import Directive
 from entrypoint.core.generation.blame import Rejected, places, translated
 from entrypoint.core.generation.culprits import culprits
 from entrypoint.core.generation.plan import Plan
@@ -26,10 +26,8 @@ def searched(plan: Plan, error: Rejected, tried: Try, in_time: Callable[[], bool
 
     None where neither helps, or the time is up.
     """
-    if not plan.source:
-        return None
     reason = _said(plan, error)
-    refusals, found = plan.refusals, plan.source.configuration
+    refusals, found = plan.refusals, plan.user.configuration
 
     def without(servers: Iterable[Place]) -> Plan:
         return replace(plan, refusals=replace(refusals, servers={**refusals.servers, **dict.fromkeys(servers, reason)}))
@@ -42,7 +40,8 @@ def searched(plan: Plan, error: Rejected, tried: Try, in_time: Callable[[], bool
     guilty = culprits(tuple(running), helps)
     if guilty and in_time():
         return without(guilty)
-    files = [file for file in found.files[1:] if file not in refusals.files and not _has_server(found.servers, file)]
+    others = [file for file in found.files[1:] if file in plan.user.own and file not in refusals.files]
+    files = [file for file in others if not _has_server(found.servers, file)]
     smaller = (
         replace(plan, refusals=replace(refusals, files={**refusals.files, file: reason}))
         for file in files[:_MOST_FILES]
@@ -60,32 +59,25 @@ def _has_server(servers: Iterable[Server], file: str) -> bool:
 
 def with_kindred(narrower: Plan, plan: Plan, error: Rejected) -> Plan:
     """The narrower plan, also without the servers that repeat the refused directives word for word."""
-    source, message = plan.source, _said(plan, error)
+    user, message = plan.user, _said(plan, error)
     fresh = narrower.refusals.servers.keys() - plan.refusals.servers.keys()
-    if not source or not fresh or _OF_TWO.search(message):
+    if not fresh or _OF_TWO.search(message):
         return narrower
-    contexts = {server.context for server in source.configuration.servers if server.place in fresh}
-    refused = [each for place in places(plan, error) for each in _at(source, *place)]
+    contexts = {server.context for server in user.configuration.servers if server.place in fresh}
+    refused = [each for place in places(plan, error) for each in _at(user, *place)]
     alike = {
         server.place: message
-        for file, directive in _all(source)
+        for file, directive in user.directives()
         if any(_same(directive, each) for each in refused)
-        for server in source.configuration.servers_at(file, directive.line)
+        for server in user.configuration.servers_at(file, directive.line)
         if server.context in contexts
     }
     return replace(narrower, refusals=replace(narrower.refusals, servers={**alike, **narrower.refusals.servers}))
 
 
-def _all(source: Source) -> Iterator[tuple[str, Directive]]:
-    for file in source.configuration.files:
-        parsed = attempt(source.texts[file])
-        for directive in walk(parsed.directives) if isinstance(parsed, Parsed) else ():
-            yield file, directive
-
-
-def _at(source: Source, file: str, line: int) -> Iterator[Directive]:
+def _at(user: UserConfig, file: str, line: int) -> Iterator[Directive]:
     """The directives without a block that end in a line, counted as NGINX does."""
-    for where, directive in _all(source):
+    for where, directive in user.directives():
         if where == file and directive.last_line == line and directive.block is None:
             yield directive
 

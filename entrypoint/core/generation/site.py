@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from entrypoint.core.conf.configuration import UserConfig, user_config
 from entrypoint.core.conf.edit import CommentOut, render
+from entrypoint.core.conf.paths import folder
 from entrypoint.core.conf.syntax import parse
 from entrypoint.core.generation.gate import Gate
 from entrypoint.core.generation.rewrite import PairFiles
@@ -64,8 +66,8 @@ class Site:
     pairs: tuple[PairFiles, ...]
     gate: Gate
 
-    def files(self, generation: int, when: str, user: Surroundings | None = None) -> dict[str, str]:
-        """Every file by its path in the generation; with ``user``, all but the root file.
+    def files(self, generation: int, when: str, user: Surroundings) -> dict[str, str]:
+        """What the user's configuration includes of the built-in site, and the snippets, by their paths.
 
         What a pair that is not usable keeps from running is commented out, below the reason and ``when``.
         """
@@ -75,19 +77,16 @@ class Site:
             self.templates,
             live=self.gate.tls,
             generation=generation,
-            user=user or Surroundings(),
+            user=user,
         )
         values |= {"pairs": _pair_lines(self.pairs), "server_names": " ".join(self.gate.coverage.site_names)}
         servers = (*_servers_before(self.settings, user), *(("site-tls",) if self.pairs else ()))
         site = "".join(fill(self.templates[f"templates/{name}.conf"], values) for name in servers)
         files = {
-            "mime.types": self.templates["mime.types"],
             "status.conf": fill(self.templates["templates/status.conf"], values),
             "variables.conf": fill(self.templates["templates/variables.conf"], values),
             "site.conf": self._gated("include variables.conf;\n" + site, when),
         }
-        if not user:
-            files["nginx.conf"] = fill(self.templates["nginx.conf"], values)
         return files | _snippets(self.templates, values)
 
     def _gated(self, site: str, when: str) -> str:
@@ -102,9 +101,17 @@ class Site:
         return render(site, edits, when).text
 
 
-def snippets(settings: Settings, facts: Facts, templates: Mapping[str, str]) -> dict[str, str]:
-    """The packaged snippets by path, filled: the user's own configuration may include them as well."""
-    return _snippets(templates, _values(settings, facts, templates, live=True, generation=0, user=Surroundings()))
+def packaged_config(settings: Settings, facts: Facts, templates: Mapping[str, str]) -> UserConfig:
+    """The packaged configuration, as if it lay where the user's would.
+
+    The snippets are beside it: the user's own may include them as well.
+    """
+    values = _values(settings, facts, templates, live=True, generation=0, user=Surroundings())
+    files = {"mime.types": templates["mime.types"], **_snippets(templates, values)}
+    root = str(settings.nginx_conf)
+    texts = {root: fill(templates["nginx.conf"], values)}
+    texts |= {folder(root) + path: text for path, text in files.items()}
+    return user_config(root, texts, {path: [path] for path in texts}, packaged=True)
 
 
 def _snippets(templates: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
@@ -120,7 +127,10 @@ def shortcomings(settings: Settings, facts: Facts) -> tuple[str, ...]:
 
 
 def http_additions(settings: Settings, facts: Facts, user: Surroundings) -> str:
-    """What goes to the end of the user's ``http`` block: what it does not set itself, and our servers."""
+    """What goes to the end of the user's ``http`` block: what it does not set itself, and our servers.
+
+    What visitors make NGINX write is apart from the run folder, where another file system can be written.
+    """
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     wanted = {f"{kind}_temp_path": f'"{facts.temporary(settings.run_dir)}/{kind}"' for kind in kinds}
     wanted["server_names_hash_bucket_size"] = "512"
@@ -133,7 +143,11 @@ def http_additions(settings: Settings, facts: Facts, user: Surroundings) -> str:
 
 
 def main_additions(settings: Settings, facts: Facts, user: Surroundings) -> str:
-    """What goes to the end of the user's root file: our process's own, and what is not set there."""
+    """What goes to the end of the user's root file: our process's own, and what is not set there.
+
+    Certificates that did not change are taken over by the next generation without being loaded again, and old workers
+    finish their requests after a reload, but do not pile up. Why NGINX refused a reload the agent reads in a log.
+    """
     wanted = {"worker_shutdown_timeout": "10m", "error_log": "stderr warn"}
     wanted |= {"user": facts.user} if facts.user else {}
     wanted |= {"ssl_object_cache_inheritable": "on"} if facts.nginx_version >= OBJECT_CACHE else {}
@@ -143,11 +157,11 @@ def main_additions(settings: Settings, facts: Facts, user: Surroundings) -> str:
     return "\n".join([*lines, *([] if "events" in user.main else ["events { }"])]) + "\n"
 
 
-def _servers_before(settings: Settings, user: Surroundings | None) -> tuple[str, ...]:
+def _servers_before(settings: Settings, user: Surroundings) -> tuple[str, ...]:
     """The built-in servers besides the TLS one. Whoever brings servers of their own and names no site has no other."""
     if settings.server_names:
         return ("site-http", "site-unknown")
-    return () if user and settings.http_port in user.ports else ("site-http",)
+    return () if settings.http_port in user.ports else ("site-http",)
 
 
 def _pair_lines(pairs: tuple[PairFiles, ...]) -> str:
@@ -195,18 +209,13 @@ def _quoted(page: str) -> str:
 def _main_values(settings: Settings, facts: Facts, generation: int) -> dict[str, str]:
     nameservers = " ".join(f"[{name}]" if ":" in name else name for name in facts.nameservers)
     ipv6 = "" if facts.ipv6 else " ipv6=off"
-    new = facts.nginx_version
     return {
         "generation": str(generation),
         "run_dir": str(settings.run_dir),
-        "temp_dir": facts.temporary(settings.run_dir),
         "own_socket": _own_socket(str(settings.run_dir)),
-        "user": f"user {facts.user};" if facts.user else "",
         "error_level": "info" if settings.log_level == "debug" else "warn",
         "access_log": "/dev/stdout certfront" if facts.access_log else "off",
         "resolver": f"resolver {nameservers} valid=10s{ipv6};\nresolver_timeout 5s;" if nameservers else "",
-        "keepalive_min_timeout": "keepalive_min_timeout 5s;" if new >= KEEPALIVE_MIN_TIMEOUT else "",
-        "ssl_object_cache": "ssl_object_cache_inheritable on;" if new >= OBJECT_CACHE else "",
         "https_port": str(settings.https_port),
         "https_public_port": str(settings.https_public_port),
         "https_colon_port": "" if settings.https_public_port == HTTPS else f":{settings.https_public_port}",

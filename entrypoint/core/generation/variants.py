@@ -8,6 +8,7 @@ from dataclasses import replace
 from entrypoint.core.conf.listen import EVERYWHERE
 from entrypoint.core.generation.gate import Refusals
 from entrypoint.core.generation.plan import Plan
+from entrypoint.core.generation.site import packaged_config
 from entrypoint.core.model import Outcome
 from entrypoint.core.x509.credential import Credential
 
@@ -23,15 +24,20 @@ def instead(plan: Plan, kept: Mapping[str, Credential | None], failed: Mapping[s
     )
 
 
+def without_users(plan: Plan) -> Plan:
+    """The plan with the packaged configuration in place of the user's."""
+    return replace(plan, user=packaged_config(plan.settings, plan.facts, plan.templates))
+
+
 def made_bare(plan: Plan) -> Plan:
     """The plan with certfront's own server only."""
-    return replace(plan, usable={}, source=None, refusals=Refusals(), bare=True)
+    return replace(without_users(plan), usable={}, refusals=Refusals(), bare=True)
 
 
 def on_single_addresses(plan: Plan) -> bool:
     """Whether it listens on one address of a port on all of whose addresses the built-in site listens."""
     ports = (plan.settings.http_port, plan.settings.https_port)
-    servers = plan.source.configuration.servers if plan.source else ()
+    servers = plan.user.configuration.servers
     sockets = (socket for server in servers for socket in server.listeners if not socket.udp)
     return any(socket.port in ports and socket.address not in EVERYWHERE for socket in sockets)
 

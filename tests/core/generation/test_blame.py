@@ -12,7 +12,6 @@ from entrypoint.core.generation.gate import Refusals
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.nginx_output import lines, refusal, warnings
 from entrypoint.edges import packaged
-from entrypoint.edges.config_files import ConfigFiles
 from tests.core.conf.configurations import ask_nginx
 from tests.core.generation.test_rewrite import PAIR, A, copied, names, source
 from tests.support import pki, rig
@@ -26,7 +25,7 @@ def _taken(folder: Path, text: str) -> tuple[Plan, list[str]] | None:
     root.write_text(text)
     settings = rig.settings(folder, SERVER_NAME=None, NGINX_CONF=str(root))
     rig.run_folders(settings.run_dir)
-    source = ConfigFiles(settings, {}).read()
+    source = rig.config_files(settings).read()
     plan: Plan | None = Plan(settings, rig.facts(), packaged.packaged(), {}, {}, source)
     while plan:
         rig.write(staged, plan.files(1))

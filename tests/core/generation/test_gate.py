@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint.core.conf.configuration import Source, read
+from entrypoint.core.conf.configuration import UserConfig, user_config
 from entrypoint.core.conf.syntax import Directive, parse
 from entrypoint.core.generation.rewrite import Copier, PairFiles
 from tests.core.conf.configurations import APART, BARE_WORDS, DOUBLE_QUOTED, ROOT, SINGLE_QUOTED, load
@@ -55,10 +55,10 @@ def _identity(number: int) -> str:
     return f"/etc/nginx/{number}.crt /etc/nginx/{number}.key"
 
 
-def _copy(files: Mapping[str, str], blocked: Iterable[int]) -> tuple[Source, dict[str, str]]:
+def _copy(files: Mapping[str, str], blocked: Iterable[int]) -> tuple[UserConfig, dict[str, str]]:
     """The source, and the text of each copy by the path of the user's file."""
     parsed, matches = load(files)
-    source = Source(ROOT, {path: files[path.rpartition("/")[2]] for path in parsed}, {}, read(ROOT, parsed, matches))
+    source = user_config(ROOT, {path: files[path.rpartition("/")[2]] for path in parsed}, matches)
     pairs = {
         _identity(n): PairFiles(_identity(n), f"certs/{n}.pem", f"certs/{n}-key.pem")
         for n in range(4)

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from entrypoint.core.conf.configuration import Source, read
+from entrypoint.core.conf.configuration import UserConfig, user_config
 from entrypoint.core.conf.includes import Place
-from entrypoint.core.conf.syntax import attempt
 from entrypoint.core.generation.handshakes import (
     Alternatives,
     Edited,
@@ -75,14 +74,13 @@ TEXTS = {
 }
 
 
-def _source(**changes: str | None) -> Source:
+def _source(**changes: str | None) -> UserConfig:
     found = {name: changes.get(name[1:], text) for name, text in TEXTS.items()}
     texts = {name: text for name, text in found.items() if text is not None}
-    files = {name: attempt(text) for name, text in texts.items()}
-    return Source("/r", texts, {}, read("/r", files, {name: [name] for name in texts}))
+    return user_config("/r", texts, {name: [name] for name in texts})
 
 
-def _place(source: Source, name: str) -> Place:
+def _place(source: UserConfig, name: str) -> Place:
     return next(server.place for server in source.configuration.servers if name in server.names)
 
 
@@ -133,7 +131,7 @@ def _plan(folder: Path, servers: int = 2, more: str = "") -> Plan:
     user = source(f"http {{ {inside} {more} }}")
     plan = rig.plan(rig.settings(folder, SERVER_NAME=None))
     usable = {pair.identity: rig.usable(EC) for pair in wanted(plan.settings, user)}
-    return replace(plan, source=user, usable=usable)
+    return replace(plan, user=user, usable=usable)
 
 
 def test_questions(tmp_path: Path) -> None:
@@ -208,7 +206,7 @@ def test_the_other_kind(tmp_path: Path) -> None:
     """Two kinds at one door: NGINX chooses, which is as it should be."""
     pairs = "ssl_certificate r.crt; ssl_certificate_key r.key; ssl_certificate e.crt; ssl_certificate_key e.key;"
     user = source(f"http {{ server {{ listen 443 ssl; {pairs} }} }}")
-    plan = replace(_plan(tmp_path), source=user)
+    plan = replace(_plan(tmp_path), user=user)
     usable = dict(zip((pair.identity for pair in wanted(plan.settings, user)), map(rig.usable, (RSA, EC)), strict=True))
     found = _question(replace(plan, usable=usable)).verdict(rig.usable(EC).ders)
     assert isinstance(found, Unproved)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.generation.gate import Refusals
 from entrypoint.core.generation.news import Line, News
 from entrypoint.core.generation.plan import Plan
@@ -22,13 +22,13 @@ USER = source(f"http {{ {INCLUDES} }}", FILES)
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
-    return replace(rig.plan(rig.settings(tmp_path)), source=USER)
+    return replace(rig.plan(rig.settings(tmp_path)), user=USER)
 
 
-def _refused(plan: Plan, *names: str, user: Source = USER) -> Plan:
+def _refused(plan: Plan, *names: str, user: UserConfig = USER) -> Plan:
     places = [server.place for server in user.configuration.servers]
     servers = {place: "no" for place in places if place[0].removeprefix("/etc/nginx/").removesuffix(".conf") in names}
-    return replace(plan, source=user, refusals=Refusals(servers=servers))
+    return replace(plan, user=user, refusals=Refusals(servers=servers))
 
 
 def test_warnings(plan: Plan) -> None:
@@ -63,7 +63,9 @@ def test_a_change() -> None:
     assert line == Line("info", f"the change of {first} and 1 more is live: generation 3")
     assert news.of_change(replace(edited), 4) == []
     assert news.of_change(source("http { }"), 5)[0].text.startswith(f"the change of {min(FILES)}")
-    assert News(None).of_change(source("http { }"), 6) == [Line("info", f"the change of {ROOT} is live: generation 6")]
+    assert News(replace(USER, packaged=True)).of_change(source("http { }"), 6) == [
+        Line("info", f"the change of {ROOT} is live: generation 6")
+    ]
 
 
 def test_refused_as_a_whole() -> None:

@@ -117,4 +117,4 @@ def test_warnings(tmp_path: Path, inside: str, outside: str, lines: list[int]) -
     """What is said of comments without effect names each by its file and line."""
     text = f"events {{}}\nhttp {{\n{outside}server {{\n{inside}listen 80; }}\n}}\n"
     found = rig.plan(rig.settings(tmp_path))
-    assert [where for where, _ in replace(found, source=source(text)).warnings()] == [f"{ROOT}:{n}" for n in lines]
+    assert [where for where, _ in replace(found, user=source(text)).warnings()] == [f"{ROOT}:{n}" for n in lines]

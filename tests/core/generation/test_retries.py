@@ -23,7 +23,7 @@ FAILED = Problem(Outcome.RELOAD_FAILED, "no")
 
 def _plan(folder: Path, text: str = "http { server { listen 80; } }") -> Plan:
     plan = rig.plan(rig.settings(folder), NEW)
-    return replace(plan, source=source(text))
+    return replace(plan, user=source(text))
 
 
 def test_a_pair_held_back(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_refused_parts(tmp_path: Path) -> None:
     assert retries.possible(plan, 1).refusals == refusals
     assert retries.pauses(1) == [1]
     assert retries.possible(plan, 2).refusals == Refusals(settings=refusals.settings)
-    edited = replace(plan, source=source("http { server { listen 81; } }"))
+    edited = replace(plan, user=source("http { server { listen 81; } }"))
     assert retries.possible(edited, 1) is edited
     retries.forget()
     assert retries.possible(plan, 1) is plan
@@ -96,7 +96,7 @@ def test_digest(tmp_path: Path) -> None:
     others = (
         plan,
         replace(plan, usable={}),
-        replace(plan, source=None),
+        replace(plan, user=rig.plan(plan.settings).user),
         replace(plan, refusals=Refusals(files={"/x": "no"})),
     )
     for each in (*others, *others):

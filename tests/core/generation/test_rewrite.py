@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from entrypoint.core.conf.configuration import Source, read
-from entrypoint.core.conf.includes import includes, syntax_faults
+from entrypoint.core.conf.configuration import UserConfig, user_config
+from entrypoint.core.conf.includes import includes
 from entrypoint.core.conf.paths import folder
 from entrypoint.core.conf.syntax import Parsed, SyntaxFault, attempt, parse, walk
 from entrypoint.core.generation.rewrite import Copier, Copy, PairFiles
@@ -19,17 +19,17 @@ A = "/etc/nginx/a.crt /etc/nginx/a.key"
 USABLE = PairFiles(A, "certs/a/chain-1.pem", "certs/a/key-1.pem", "/run/pw.txt")
 
 
-def source(root: str, files: Mapping[str, str] | None = None) -> Source:
+def source(root: str, files: Mapping[str, str] | None = None) -> UserConfig:
     """A configuration of a root file and others by path; an include matches what is named exactly."""
     texts = {ROOT: root, **(files or {})}
     parsed: dict[str, Parsed | SyntaxFault] = {path: attempt(text) for path, text in texts.items()}
     patterns = [p for each in parsed.values() if isinstance(each, Parsed) for p in includes(each, folder(ROOT))]
     matches = {pattern: [pattern] for pattern in patterns if pattern in texts}
-    return Source(ROOT, texts, syntax_faults(parsed), read(ROOT, parsed, matches))
+    return user_config(ROOT, texts, matches)
 
 
 def copied(
-    what: Source,
+    what: UserConfig,
     *,
     pairs: Mapping[str, PairFiles] | None = None,
     blocked: Mapping[str, str] | None = None,

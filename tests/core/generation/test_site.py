@@ -12,7 +12,7 @@ import pytest
 
 from entrypoint.core.generation.gate import Gate
 from entrypoint.core.generation.plan import Plan
-from entrypoint.core.generation.site import Site, shortcomings
+from entrypoint.core.generation.site import Site, packaged_config, shortcomings
 from entrypoint.core.generation.surroundings import around
 from entrypoint.core.generation.template import fill
 from entrypoint.core.x509.credential import Credential
@@ -327,7 +327,7 @@ def test_digest_with_a_change(tmp_path: Path) -> None:
         rig.plan(chosen),
         rig.plan(rig.settings(tmp_path, **TWO_KEYS, HSTS="max-age=1"), *DUAL),
         rig.plan(chosen, *DUAL, known=rig.facts(nameservers=("192.0.2.1",))),
-        replace(plain, templates={**plain.templates, "mime.types": "types { }\n"}),
+        replace(plain, user=packaged_config(chosen, plain.facts, {**plain.templates, "mime.types": "types { }\n"})),
     ]
     assert len({each.digest for each in [plain, *others]}) == 1 + len(others)
 

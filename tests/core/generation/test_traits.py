@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from entrypoint.core.conf.configuration import Source
+from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.paths import DATA_BLOCKS, full_name, path_word
 from entrypoint.core.conf.servers import Server
 from entrypoint.core.conf.syntax import Directive, Word, parse
@@ -21,7 +21,6 @@ from entrypoint.core.generation.pairs import identity as known_as
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.rewrite import Copier, PairFiles
 from entrypoint.edges import packaged
-from entrypoint.edges.config_files import ConfigFiles
 from tests.core.conf.configurations import Said, ask_nginx
 from tests.support import pki, rig
 
@@ -200,8 +199,8 @@ class Laid:
         rig.run_folders(self.settings.run_dir)
         self.source = self.read(Path(root))
 
-    def read(self, root: Path) -> Source:
-        found = ConfigFiles(rig.settings(root.parent, NGINX_CONF=str(root)), {}).read()
+    def read(self, root: Path) -> UserConfig:
+        found = rig.config_files(rig.settings(root.parent, NGINX_CONF=str(root))).read()
         assert found
         return found
 
@@ -362,7 +361,7 @@ def test_one_pair_gated(trait: Trait, tmp_path: Path) -> None:
             assert said.taken, said.output
 
 
-def _needing(source: Source, identity: str) -> list[Server]:
+def _needing(source: UserConfig, identity: str) -> list[Server]:
     return [
         server for server in source.configuration.servers if identity in {known_as(pair) for pair in cared_for(server)}
     ]

@@ -65,7 +65,7 @@ def test_instead(tmp_path: Path) -> None:
 def test_bare(tmp_path: Path, listen: str, single: bool) -> None:
     """A server on one address of a port of the built-in site asks for a moment without that site, which has nothing."""
     plan = _plan(tmp_path, *NEW)
-    plan = replace(plan, source=source(f"http {{ server {{ listen {listen}; }} }}"))
+    plan = replace(plan, user=source(f"http {{ server {{ listen {listen}; }} }}"))
     assert on_single_addresses(plan) is single
     bare = made_bare(plan)
-    assert (bare.included, bare.source, bare.texts(1)["site.conf"]) == ({}, None, "")
+    assert (bare.included, bare.user.packaged, bare.texts(1)["site.conf"]) == ({}, True, "")
