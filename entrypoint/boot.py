@@ -11,6 +11,7 @@ import signal
 import sys
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from entrypoint import editions, folders, plans
@@ -103,32 +104,25 @@ class Start:
         self._plan, self._program, self._generations = plan, program, generations
         self._last = generations.current()
         self._same = as_it_runs(plan, self._last.manifest) if self._last and not refusal else None
-        self._hindrance = refusal if refusal and self._last else self._unstorable()
+        # Where nothing new can be stored, something that is stored may still run.
+        unstorable = generations.warnings if self._last or generations.verified() else ()
+        self._hindrance = refusal if refusal and self._last else next((OSError(why) for _, why in unstorable), None)
         self._first: Refused | OSError = self._hindrance or OSError()
         self.problem = refusal.problem if refusal else None
-
-    def _unstorable(self) -> OSError | None:
-        """Why nothing new can be written, where something is stored that may still run."""
-        found = self._generations.warnings if self._last or self._generations.verified() else ()
-        return OSError(found[0][1]) if found else None
 
     def generation(self) -> Generation:
         """The first one that NGINX accepts. Raises `Refused` where there is none."""
         same = self._same is not None and self._may_run(self._last)  # of the same plan is not yet undamaged
         first, users = self._last is None, not self._plan.user.packaged
         for rung in rungs(same=same, hindered=bool(self._hindrance), first=first, users=users):
-            if generation := self._attempted(rung):
+            attempt = {Rung.AS_IT_RAN: self._as_it_ran, Rung.PROVED: self._proved}.get(rung, partial(self._new, rung))
+            if generation := attempt():
                 return generation
         raise ladder.unusable(self._first)
 
     def _may_run(self, generation: Generation | None) -> bool:
         known = self._generations
         return generation is not None and not known.is_refused(generation) and known.is_whole(generation)
-
-    def _attempted(self, rung: Rung) -> Generation | None:
-        if rung is Rung.AS_IT_RAN:
-            return self._as_it_ran()
-        return self._proved() if rung is Rung.PROVED else self._new(rung)
 
     def _as_it_ran(self) -> Generation | None:
         """The current generation, if NGINX still accepts it."""
@@ -180,21 +174,19 @@ class Start:
         with suppress(Refused, OSError):  # what opens its keys, in a run folder that may be fresh
             key_files.provide_missing(self._plan)
         for generation in (self._generations.current(), self._generations.verified()):
-            if generation and self._may_run(generation) and self._runs(generation):
-                log.error("running the last good configuration, because the new one cannot be used")
-                with suppress(OSError):  # where the link cannot be made, NGINX runs without it
-                    self._generations.publish(generation)
-                return generation
+            if not generation or not self._may_run(generation):
+                continue
+            try:
+                nginx.test(self._program, generation.config, self._plan.settings.run_dir)
+            except nginx.Untested as untested:
+                log.warning("%s", untested)
+            except Refused:
+                continue
+            log.error("running the last good configuration, because the new one cannot be used")
+            with suppress(OSError):  # where the link cannot be made, NGINX runs without it
+                self._generations.publish(generation)
+            return generation
         return None
-
-    def _runs(self, generation: Generation) -> bool:
-        try:
-            nginx.test(self._program, generation.config, self._plan.settings.run_dir)
-        except nginx.Untested as untested:
-            log.warning("%s", untested)
-        except Refused:
-            return False
-        return True
 
 
 def _taken(plan: Plan) -> str:

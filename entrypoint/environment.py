@@ -103,11 +103,7 @@ def _key_files(env: _Reader) -> tuple[Path, ...]:
 
 
 def _refuse_shared_ports(settings: Settings, env: _Reader) -> None:
-    ports = {
-        "HTTP_PORT": settings.http_port,
-        "HTTPS_PORT": settings.https_port,
-        "STATUS_PORT": settings.status_port,
-    }
+    ports = {"HTTP_PORT": settings.http_port, "HTTPS_PORT": settings.https_port, "STATUS_PORT": settings.status_port}
     for name, port in ports.items():
         others = [other for other, number in ports.items() if number == port and other < name]
         if others:

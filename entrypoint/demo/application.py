@@ -8,13 +8,14 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from entrypoint.system.signals import ENDING
+
 
 class _Application(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         told = {name: self.headers.get(name, "") for name in ("X-Forwarded-Proto", "Host", "X-Forwarded-For")}
-        body = "Hello from the application behind certfront, {}.\nYou asked {} from {}.\n".format(
-            *told.values()
-        ).encode()
+        text = "Hello from the application behind certfront, {}.\nYou asked {} from {}.\n".format(*told.values())
+        body = text.encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
@@ -32,11 +33,10 @@ def server(host: str, port: int) -> ThreadingHTTPServer:
 
 def main() -> None:
     """Answer until SIGTERM, SIGINT or SIGQUIT."""
-    ending = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     running = server("", int(sys.argv[1]) if len(sys.argv) > 1 else 8080)
     threading.Thread(target=running.serve_forever, daemon=True).start()
-    signal.sigwait(ending)
+    signal.sigwait(ENDING)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,8 +26,10 @@ from entrypoint.core.model import KeyType
 from entrypoint.demo import pki
 from entrypoint.demo.pki import Authority, PrivateKey
 from entrypoint.demo.standin import Credential, StandInCertMgr
+from entrypoint.system.signals import ENDING
 
 _T = TypeVar("_T")
+_N = TypeVar("_N", int, float)
 _DEFAULT_NAME = "certmgr.example.test"
 _BACKDATED = timedelta(hours=1)
 
@@ -199,15 +202,14 @@ def _signals() -> Iterator[socket.socket]:
     signals that it has no handler for.
     """
     reader, writer = socket.socketpair()
-    wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # the last one stops an NGINX image
     with reader, writer:
         writer.setblocking(False)
         descriptor = signal.set_wakeup_fd(writer.fileno())
-        before = [signal.signal(number, lambda *_: None) for number in wanted]
+        before = [signal.signal(number, lambda *_: None) for number in ENDING]
         try:
             yield reader
         finally:
-            for number, handler in zip(wanted, before, strict=True):
+            for number, handler in zip(ENDING, before, strict=True):
                 signal.signal(number, handler)
             signal.set_wakeup_fd(descriptor)
 
@@ -239,32 +241,26 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) < 65536):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: expected a number from 0 to 65535")
-    return int(text)
-
-
 def _endpoint(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     return host.removeprefix("[").removesuffix("]"), _port(port)
 
 
-def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 <= (value := float(text)) < 1e7:
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is out of range: expected a number, 0 or more")
+def _number(read: Callable[[str], _N], least: float, below: float, fault: str) -> Callable[[str], _N]:
+    def number(text: str) -> _N:
+        with contextlib.suppress(ValueError):
+            if least <= (value := read(text)) < below:
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} {fault}")
+
+    return number
 
 
-def _positive(text: str) -> float:
-    if value := _seconds(text):
-        return value
-    raise argparse.ArgumentTypeError(f"{text!r} is out of range: expected a number above 0")
+def _digits(text: str) -> int:
+    return int(text if text.isascii() and text.isdigit() else "")
 
 
-def _mode(text: str) -> int:
-    with contextlib.suppress(ValueError):
-        if 0o400 <= (value := int(text, 8)) <= 0o777:
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is no file mode: expected three octal digits such as 0440")
+_port = _number(_digits, 0, 65536, "is no port: expected a number from 0 to 65535")
+_seconds = _number(float, 0, 1e7, "is out of range: expected a number, 0 or more")
+_positive = _number(float, sys.float_info.min, 1e7, "is out of range: expected a number above 0")
+_mode = _number(partial(int, base=8), 0o400, 0o1000, "is no file mode: expected three octal digits such as 0440")

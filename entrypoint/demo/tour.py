@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from entrypoint.demo.faults import Mode
 from entrypoint.demo.stage import NAME, Stage, StepFailed, are_free, fingerprint
+from entrypoint.system.signals import ENDING
 
 # Known beforehand, so that a container can publish them; others where somebody listens there already.
 _PORTS = (8080, 8443, 8081)
-_ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT}
 
 
 class _Step(NamedTuple):
@@ -37,10 +37,10 @@ def run(*, stay: bool) -> int:
     _say("certfront demo: a stand-in CertMgr, an application and certfront with a real NGINX, all on loopback.")
     rows: list[_Row] = []
     # A signal waits while the stage is built or cleared: what is half there could not be removed.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     with Stage(ports=_PORTS if are_free(*_PORTS) else None) as stage:
         try:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
             rows += _play(stage)
             _table(rows)
             if stay and _all_good(rows):
@@ -48,7 +48,7 @@ def run(*, stay: bool) -> int:
         except KeyboardInterrupt:
             _say("\nEnded; nothing is left behind.")
         finally:
-            signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+            signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     return 0 if _all_good(rows) else 1
 
 
@@ -173,8 +173,8 @@ Still running, for you to look at:
   the log      {stage.folder}/certfront.log
 Ctrl-C ends everything and leaves nothing behind.""")
     # Blocked signals stay pending: one that comes just before the wait is not lost.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-    signal.sigwait(_ENDING)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    signal.sigwait(ENDING)
     raise KeyboardInterrupt
 
 
