@@ -1,4 +1,4 @@
-"""What README.md says of variables, outcomes and make's targets is what there is; `test_cli.py` has the commands."""
+"""What README.md and CONTRIBUTING.md say of outcomes and make's targets is what there is; `test_cli.py` has the rest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint import environment
 from entrypoint.core.model import Outcome
 
 ROOT = Path(__file__).parent.parent
@@ -18,13 +17,6 @@ def _first_cells(heading: str) -> set[str]:
     """All that stands in backticks in the first cells of the table that follows a heading row."""
     rows = README.partition(heading)[2].partition("\n\n")[0].splitlines()
     return {word for row in rows for word in re.findall(r"`([^`]+)`", row.split("|")[1] if "|" in row else "")}
-
-
-def test_readme_has_every_variable() -> None:
-    """The table of settings has a row for each variable that is read, and for no other."""
-    reader = environment._Reader({})
-    environment._read(reader)
-    assert _first_cells("| variable | default | meaning |") == reader.known
 
 
 def test_readme_has_every_outcome() -> None:
