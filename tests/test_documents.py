@@ -1,4 +1,4 @@
-"""What README.md and CONTRIBUTING.md say of outcomes and make's targets is what there is; `test_cli.py` has the rest."""
+"""The outcomes in README.md and the targets of make in it and CONTRIBUTING.md exist; `test_cli.py` has the rest."""
 
 from __future__ import annotations
 
