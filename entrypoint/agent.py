@@ -1,7 +1,7 @@
-"""The cycle.
+"""The agent: events in, one cycle, its outcome out.
 
-Look at what should be served, build a complete generation of it, let NGINX test it, switch to it with one rename,
-prove by handshake that it is served, otherwise switch back. Events start it; the status files show its result.
+A cycle reads the configuration, checks the due pairs, makes a plan, and makes it live: one generation, tested by NGINX,
+published by one rename, proved by handshakes, or rolled back. docs/architecture.md draws it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _UNWATCHED = 1.5  # seconds, more than files must be quiet for
 
 
 class Agent:
-    """One agent on one state folder."""
+    """The agent of one state folder."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Agent:
         self.settled = False
 
     async def run(self) -> None:
-        """Cycle until a signal ends the process: every step may be interrupted, the next start converges."""
+        """Run cycles until a signal ends the process: it may come at any step, and the next start converges."""
         loop = asyncio.get_running_loop()
         signals.ignore_all_but(signals.ENDING)
         for number in signals.ENDING:
@@ -92,7 +92,7 @@ class Agent:
                 requests = await self.mailbox.next(self._pause())
 
     def _watch(self) -> None:
-        """Watch the folders that matter now."""
+        """Watch the current folders, and no others."""
         if self.watching and self.watching.spots == self.pairs.spots():
             return
         if self.watching:
@@ -102,14 +102,14 @@ class Agent:
         loop.call_later(_UNWATCHED, self._look_again)
 
     def _look_again(self) -> None:
-        """What came between reading and watching was no event. What somebody is writing waits until that is quiet."""
+        """Compare the files again, once nobody writes: a change between reading and watching raised no event."""
         if self.pairs.being_written(self.clock()):
             asyncio.get_running_loop().call_later(_UNWATCHED, self._look_again)
         else:
             self._files_changed()
 
     def _settle(self) -> None:
-        """After a cycle: follow new folders, clear up, and, once, give back what only the start needed."""
+        """After a cycle: watch new folders, remove superfluous files, and, once, return the memory of the start."""
         self._watch()
         self.rollout.tidy()
         if not self.settled:
@@ -132,7 +132,7 @@ class Agent:
         return max(0.0, min([_HEARTBEAT, *seconds, *self.attempts.pauses()]))
 
     async def _guarded_cycle(self, requests: list[Request]) -> None:
-        """The one broad ``except``: whatever goes wrong in a cycle, the next one comes, and NGINX serves on."""
+        """The one broad ``except``: after any error in a cycle the next one comes, and NGINX serves on."""
         try:
             sentence = await self._cycle(requests)
             log.debug("%s: %s", why(requests), sentence)
@@ -144,9 +144,9 @@ class Agent:
             self.mailbox.answer(requests)
 
     async def _cycle(self, requests: list[Request]) -> str:
-        """From the requests to the pairs that are due, what their checks find, a plan, what of it is live: a sentence.
+        """One cycle: from the requests to the due pairs, their checks, a plan, and its ending; returns the outcome.
 
-        Nothing below calls back.
+        Each step hands its result to the next one; none calls back.
         """
         now = self.clock()
         changed = bool(requests or not self.pairs.being_written(now)) and self.pairs.refresh()
@@ -168,7 +168,7 @@ class Agent:
         return any(request.wants(pair.record.wanted) for request in requests) or self.pairs.is_due(pair, now)
 
     def _plan(self, findings: dict[str, Found]) -> Plan:
-        """What should run: what the checks found, and for the others what runs already."""
+        """The plan with the credentials that the checks found, and the running ones of all other pairs."""
         usable = {}
         for pair in self.pairs.managed:
             found = findings.get(pair.identity)
@@ -181,7 +181,7 @@ class Agent:
         return Plan(self.settings, self.facts, self.templates, usable, reasons, self.pairs.source, when=when)
 
     async def _converge(self) -> None:
-        """Prove what the start or a killed agent left as current; fall back to what was proved before."""
+        """Prove the generation that the start or a killed agent left as current; if that fails, the last proved one."""
         tried = None
         while (current := self.generations.current()) and current.number != tried:
             if await self.rollout.stands(self._plan_of(current), current):
@@ -198,7 +198,7 @@ class Agent:
 
 
 def main(settings: Settings) -> int:
-    """The agent's process, for as long as supervisord lets it live."""
+    """Run the agent until supervisord ends it."""
     program = nginx.binary(settings.nginx_bin)
     facts, _ = host.facts(nginx.build(program), settings.run_dir)
     for path in (*settings.key_files, settings.key_password_file):

@@ -1,4 +1,4 @@
-"""What is tried of a plan, one after the other: the whole, what ran last with its pairs, one change alone."""
+"""The attempts to make a plan live: the whole plan, the last configuration with new credentials, single changes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ log = logging.getLogger("certfront")
 
 
 class Attempts:
-    """The plans of one agent, and what of the last one is live.
+    """The attempts of one agent, and the state of the plan that is live.
 
-    ``gated`` are the pairs that no server presents: NGINX refused the servers, or they are held back.
-    ``commented_out`` and ``warnings`` name places in the user's files. ``clock`` is one that nobody sets, in seconds;
-    ``problem`` is what is said already to be wrong with the user's configuration.
+    ``gated`` are the pairs that no server presents, because their servers are refused or they are held back.
+    ``commented_out`` and ``warnings`` name places in the user's files. ``clock`` is monotonic, in seconds; ``problem``
+    is the fault of the user's configuration that is in the log already.
     """
 
     def __init__(self, rollout: Rollout, pairs: Pairs, clock: Callable[[], float], problem: str) -> None:
@@ -45,15 +45,15 @@ class Attempts:
         self._remarked: tuple[int, tuple[tuple[str, str], ...]] = (0, ())
 
     def forget(self) -> None:
-        """Let the next try come at once: something changed, or somebody asks for it."""
+        """Permit the next try at once, after a change or a request."""
         self.retries.forget()
 
     def pauses(self) -> list[float]:
-        """In how many seconds NGINX is to be asked again for what it refused a part of, or did not present."""
+        """The seconds until NGINX is asked again about refused parts and held-back pairs."""
         return self.retries.pauses(self.clock())
 
     async def run(self, plan: Plan, findings: Mapping[str, Found], cause: str) -> Ending:
-        """Make the plan live as far as it goes; ``findings`` are of its pairs' checks, ``cause`` is for people."""
+        """Make the plan live as far as possible. ``findings`` are the checks' results, ``cause`` is for people."""
         self._spent, failure, goes_on = None, None, True
         plan = self.retries.possible(plan, self.clock())
         if live := self._live(plan, self.retries.digest(plan)):
@@ -67,7 +67,7 @@ class Attempts:
         return ending
 
     def _live(self, plan: Plan, digest: str) -> Plan | None:
-        """The plan, with NGINX's warnings, where the live generation is its own: then it is noted to run."""
+        """The plan with NGINX's warnings, if it is the live generation's; its state is noted then."""
         current = self.generations.current()
         if not current or current.manifest.digest != digest:
             return None
@@ -88,7 +88,7 @@ class Attempts:
             log.error("%s", error)
 
     async def _tried(self, plan: Plan, findings: Mapping[str, Found], cause: str) -> tuple[Problem | None, bool]:
-        """Why the whole plan is not live, and whether in its place all of what ran last is."""
+        """Why the whole plan is not live, and whether the last configuration with new credentials is live instead."""
         current, last = self.generations.current(), self._last(plan)
         resting = self.retries.refusal(plan, last, self.clock())
         failure = resting or await self._applied(plan, findings, cause)
@@ -100,7 +100,7 @@ class Attempts:
         return failure, goes_on
 
     def _last(self, plan: Plan) -> Plan | None:
-        """The plan with as much of the user's configuration as ran last; None where that is the same, or not known."""
+        """The plan with the user's configuration that ran last; None if that is the same, or unknown."""
         current = self.generations.current()
         user = editions.last(self.generations, plan.user)
         refusals = current.manifest.refusals if current else Refusals()
@@ -113,7 +113,7 @@ class Attempts:
         return replace(plan, user=user, usable=usable, refusals=refusals)
 
     async def _goes_on(self, last: Plan, findings: Mapping[str, Found], cause: str) -> bool:
-        """Whether all of what ran last does, with the pairs as they are now."""
+        """Whether the last configuration runs with the credentials of now."""
         current = self.generations.current()
         if self._live(last, last.digest):
             return True
@@ -126,7 +126,7 @@ class Attempts:
         return not failure
 
     async def _smaller(self, plan: Plan, current: Generation | None, findings: Mapping[str, Found], cause: str) -> None:
-        """Without the user's files where none of them runs anyway; else each of several changes alone."""
+        """Try the plan without the user's files, if none of them runs anyway; else each of several changes alone."""
         if not plan.user.packaged and not (current and current.manifest.source):
             await self._one(variants.without_users(plan), findings, cause)
             return
@@ -141,7 +141,7 @@ class Attempts:
         return {pair.identity: pair.running for pair in self.pairs.managed}
 
     async def _applied(self, plan: Plan, findings: Mapping[str, Found], cause: str) -> Problem | None:
-        """Roll a plan out, and note as much of it as is live then; returns why nothing of it is."""
+        """Roll a plan out, and note the part that is live then; returns why nothing of it is."""
         try:
             applied = await self.rollout.apply(plan, self.pairs.passwords(), cause)
         except Refused as error:
@@ -156,7 +156,7 @@ class Attempts:
         return None
 
     def _note(self, plan: Plan) -> None:
-        """What of the user's configuration does not run, and what is said of it besides."""
+        """Note gated parts, warnings and unproved pairs of the live plan."""
         self.gated = {**plan.gate.gated_pairs, **self.retries.held_back}
         self.commented_out = plan.gate.users_part
         self.warnings = (*plan.warnings(), *self.rollout.prover.warnings)

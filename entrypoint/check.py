@@ -1,4 +1,4 @@
-"""One pair checked: the key, then the user's own certificate where there is one, or what CertMgr presents."""
+"""The check of one pair: its key, then the user's certificate file or CertMgr's answer, and the verdict."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ AT_ONCE = 16  # connections
 
 
 async def check_all(pairs: Sequence[ManagedPair], settings: Settings, now: datetime, *, force: bool) -> list[Found]:
-    """A finding for each, of so many at once that neither CertMgr nor this machine is flooded.
+    """The results for all pairs, a limited number at once, to spare CertMgr and this machine.
 
-    Whatever one of them provokes is that pair's problem, and does not end the checks of the others.
+    An error in one check is that pair's problem, and does not end the others.
     """
     limit = asyncio.Semaphore(AT_ONCE)
 
@@ -56,7 +56,7 @@ def _unexpected(error: BaseException) -> Problem:
 
 
 async def check(pair: ManagedPair, settings: Settings, now: datetime, *, force: bool) -> Found:
-    """One pair against the user's own certificate where there is one, else against CertMgr."""
+    """Check one pair: against the user's own certificate file if it exists, else against CertMgr."""
     key = _key(pair)
     if isinstance(key, Problem):
         return Found(pair.kept, key)
@@ -74,7 +74,7 @@ async def check(pair: ManagedPair, settings: Settings, now: datetime, *, force: 
 
 
 def _key(pair: ManagedPair) -> Key | Problem:
-    """Our key, read again only when its file or the passwords changed."""
+    """The pair's key, read again only when its file or the passwords changed."""
     files_of_key = Path(pair.spec.key_file), Path(pair.spec.password_file)
     return pair.current_key(watch.contents(files_of_key), lambda: _loaded(*files_of_key))
 
@@ -87,7 +87,7 @@ def _loaded(key_file: Path, password_file: Path) -> Key | Problem:
 
 
 def _own(pair: ManagedPair, key: Key, now: datetime) -> Found | None:
-    """Of the user's own certificate file, None where there is none."""
+    """The result for the user's own certificate file, None where there is none."""
     path = pair.spec.certificate_file
     if not path:
         return None
@@ -101,7 +101,7 @@ def _own(pair: ManagedPair, key: Key, now: datetime) -> Found | None:
 
 @dataclass(frozen=True)
 class _Question:
-    """What the CertMgr servers are asked for one pair."""
+    """The question to the CertMgr servers for one pair."""
 
     pair: ManagedPair
     key: Key

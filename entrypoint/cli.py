@@ -1,5 +1,5 @@
 # PYTHON_ARGCOMPLETE_OK
-"""The commands: parse, call, print. Each imports what it needs when it is called: `run` must reach NGINX fast."""
+"""The commands: parse, call, print. Each imports its modules when it is called, as `run` must reach NGINX fast."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _guarded(call: Callable[[], int], fail: Fail | None = None) -> int:
 
 
 def _log(message: str, lines: Sequence[str], status: int) -> int:
-    """For what runs in the background: LOG_FORMAT=json is for its last words as well."""
+    """Report a failure of a background command, as JSON where LOG_FORMAT=json."""
     if os.environ.get("LOG_FORMAT", "").strip().lower() != "json":
         return _fail(message, lines, status)
     import logging
@@ -116,7 +116,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
 def _first_chain(
     endpoints: Sequence[Endpoint], name: str, key_type: KeyType | None, timeout: float
 ) -> tuple[Endpoint, tuple[bytes, ...]]:
-    """The chain of the first CertMgr that presents one, and which one that is. Raises `Refused` where none does."""
+    """The chain of the first CertMgr that presents one, and that CertMgr. Raises `Refused` where none does."""
     import asyncio
 
     from entrypoint.core.x509.chain import arranged

@@ -1,4 +1,4 @@
-"""What is hardly meant as it is: said in the log once, shown in the status, and not ready where a key lies idle."""
+"""Probable mistakes in settings: logged once, shown in the status, and a reason against readiness for unused keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger("certfront")
 
 
 class Doubts:
-    """The doubts of one run; ``near`` are variables that are close to ours (see `environment.near_misses`)."""
+    """The doubts of one run; ``near`` are variables that resemble certfront's (see `environment.near_misses`)."""
 
     def __init__(self, settings: Settings, near: tuple[tuple[str, str], ...] = ()) -> None:
         self.settings, self.near = settings, near
@@ -23,7 +23,7 @@ class Doubts:
         self._seen: tuple[object, ...] = ()
 
     def consider(self, user: UserConfig, *, certificates: bool) -> None:
-        """Take up the user's configuration as it is now; ``certificates``: whether any server needs one."""
+        """Update the warnings for the user's configuration; ``certificates``: whether any server needs one."""
         seen = (user, certificates, *map(os.path.lexists, self.settings.key_files))
         if seen == self._seen:
             return
@@ -38,7 +38,7 @@ class Doubts:
         self.not_ready = "\n".join(f"{where}: {reason}" for where, reason in idle)
 
     def _idle(self, user: UserConfig) -> list[str]:
-        """The key files that are there, or said to be, and that no server uses."""
+        """The existing or explicitly given key files that no server uses."""
         if self.settings.server_names:
             return []
         used = {os.path.realpath(path) for path in user.configuration.key_files}

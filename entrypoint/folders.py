@@ -1,4 +1,4 @@
-"""The state and the run folder: made, root's alone where root runs, and locked against a second certfront."""
+"""The state folder and the run folder: made, claimed where root runs, and locked against a second certfront."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NOT_USED = "not used; their certificates are checked anew, all else is built fr
 
 @contextmanager
 def held(settings: Settings) -> Iterator[None]:
-    """Both folders, ready for use, and locked as long as the context lasts. Raises `Refused`."""
+    """Both folders, ready for use, and locked for the duration of the context. Raises `Refused`."""
     run = _Place("CERTFRONT_RUN_DIR", settings.run_dir, _IN_RUN, tuple(f"nginx/{kind}" for kind in host.KINDS))
     state = _Place("CERTFRONT_STATE_DIR", settings.state_dir, _IN_STATE, ("generations",))
     for place in (run, state):
@@ -51,7 +51,7 @@ def held(settings: Settings) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Place:
-    """One of the two folders, by its variable; ``own`` are patterns of certfront's entries, ``folders`` are in it."""
+    """One of the two folders, with its variable, the patterns of its ``own`` entries, and ``folders`` to make in it."""
 
     variable: str
     path: Path
@@ -70,7 +70,7 @@ class _Place:
             raise self.refused(f"cannot make {self.path / named}: {error.strerror} (as uid {uid})", hint) from None
 
     def claim(self) -> None:
-        """Make the folder root's alone, where root runs."""
+        """Make the folder root's alone, if root runs."""
         if os.geteuid():
             return
         if above := ownership.kept_apart(self.path):
@@ -81,7 +81,7 @@ class _Place:
 
     @contextmanager
     def taken_over(self) -> Iterator[None]:
-        """An OSError as `Refused`, but of a read-only folder that is root's."""
+        """Turn an OSError into `Refused`, unless the folder is root's and read-only."""
         try:
             yield
         except OSError as error:
@@ -94,7 +94,7 @@ class _Place:
             ) from None
 
     def discard(self, patterns: tuple[str, ...]) -> None:
-        """What another user than root may have written is neither read nor followed from here on."""
+        """Remove the entries that another user than root could have written."""
         found = [each for pattern in patterns for each in sorted(self.path.glob(pattern)) if ownership.is_foreign(each)]
         for path in found:
             ownership.discard(path)
@@ -125,7 +125,7 @@ def _lock(stack: ExitStack, state: _Place) -> None:
 
 
 def _replace_lock(path: Path) -> None:
-    """Another user's lock says no more than that somebody holds it now. Raises `Locked`."""
+    """Remove another user's lock file, unless a process holds the lock. Raises `Locked`."""
     if path.is_file() and not path.is_symlink():
         with disk.lock(path):
             pass
@@ -133,7 +133,7 @@ def _replace_lock(path: Path) -> None:
 
 
 def _clear_place(state: _Place) -> None:
-    """What lies where the folder of generations should be is kept under another name."""
+    """Rename a file that is in the place of the folder of generations."""
     folder = state.path / "generations"
     if os.path.lexists(folder) and not folder.is_dir():
         aside = folder.with_name(f"{folder.name}.damaged")

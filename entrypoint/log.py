@@ -1,4 +1,4 @@
-"""Our log on standard error: text for people, or one JSON object a line."""
+"""certfront's log on standard error: text for people, or one JSON object a line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST = 2048  # bytes of one message with what stands around it; some collect
 
 
 class _Text(logging.Formatter):
-    """A line that begins with a time begins a record: the others of a message are indented, whoever wrote them."""
+    """The text format: a record begins with a line that begins with a time; its other lines are indented."""
 
     converter = staticmethod(time.gmtime)
 
@@ -46,7 +46,7 @@ class _Json(logging.Formatter):
 
 
 def _shown(record: logging.LogRecord) -> bool:
-    """Neither UTF-8 nor JSON can hold what is not UTF-8 in the name of a file; a terminal obeys escape sequences."""
+    """The text with all unprintable characters escaped, for UTF-8, JSON and terminals."""
     record.msg, record.args = shown(record.getMessage()), None
     return True
 
@@ -56,7 +56,7 @@ def _object(value: object) -> bytes:
 
 
 def _clipped(text: str, most: int) -> str:
-    """A text of so many bytes at most, with the number of those that are left out."""
+    """The text, cut to a number of bytes, with the number of missing bytes."""
     data = text.encode(errors="backslashreplace")
     if len(data) <= most:
         return text
@@ -69,7 +69,7 @@ def _more(number: int) -> str:
 
 
 def setup(style: str, level: str) -> None:
-    """Log as ``LOG_FORMAT`` and ``LOG_LEVEL`` say."""
+    """Configure logging for ``LOG_FORMAT`` and ``LOG_LEVEL``."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if style == "json" else _Text())
     handler.addFilter(_shown)

@@ -1,7 +1,6 @@
-"""``nginx -t``, ``-T`` and ``-s`` as administrators know them, for what certfront runs: `nginx.sh` leads here.
+"""``nginx -t``, ``-T`` and ``-s`` as administrators know them, for certfront's NGINX; `nginx.sh` calls it.
 
-The test is of the user's files as they are now, whatever certfront would leave out of them, and says what NGINX says of
-them, with their own names and lines.
+The test is of the user's files as they are, gated parts included, and its messages have the user's files and lines.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _SIGNALS = ("reload", "reopen", "quit", "stop")
 
 
 def run(settings: Settings, arguments: Sequence[str]) -> int:
-    """Do what ``nginx`` with these arguments would; returns its exit status."""
+    """Do what ``nginx`` does with these arguments; returns its exit status."""
     program = nginx.binary(settings.nginx_bin)
     given = _parsed(arguments)
     if given is None:
@@ -52,7 +51,7 @@ def run(settings: Settings, arguments: Sequence[str]) -> int:
 
 
 def _parsed(arguments: Sequence[str]) -> dict[str, str] | None:
-    """The options by name; None where they are about another configuration, or about the program alone."""
+    """The options by name; None where they concern another configuration, or the program alone."""
     try:
         options, rest = getopt.getopt(list(arguments), _OPTIONS)
     except getopt.GetoptError:
@@ -63,7 +62,7 @@ def _parsed(arguments: Sequence[str]) -> dict[str, str] | None:
 
 
 def _reload(settings: Settings) -> int:
-    """A check of everything; where that changed nothing, NGINX reads its configuration anew, upstreams' names too."""
+    """Check all pairs; if that changed nothing, let NGINX reload all the same, for upstreams' addresses."""
     generations = Generations(settings.state_dir)
     before = generations.current()
     control.refresh(settings.run_dir, [], force=False, timeout=600)
@@ -84,7 +83,7 @@ def _signal(settings: Settings, command: str) -> None:
 
 
 def _own_pairs(plan: Plan) -> dict[str, Credential]:
-    """The user's own pairs as they are on disk now, whatever certfront thinks of them: NGINX is to judge."""
+    """The user's own pairs as they are on disk, without certfront's verdict: NGINX is to judge."""
     found = {}
     for pair in plan.wanted:
         if pair.certificate_file:
@@ -95,14 +94,14 @@ def _own_pairs(plan: Plan) -> dict[str, Credential]:
 
 
 class _Test:
-    """NGINX's test of what certfront would run if nothing were refused."""
+    """NGINX's test of the configuration without anything gated for a refusal."""
 
     def __init__(self, settings: Settings, program: str) -> None:
         self.settings, self.program = settings, program
         self.root = str(settings.nginx_conf)
 
     def run(self, given: dict[str, str]) -> int:
-        """Print what NGINX prints, as it would name the user's files; returns its exit status."""
+        """Print NGINX's messages with the user's file names; returns its exit status."""
         try:
             plan = self._plan()
         except Refused as error:
@@ -127,7 +126,7 @@ class _Test:
 
     @contextmanager
     def _staged(self, plan: Plan) -> Iterator[Path]:
-        """The plan's files in a folder of the run folder: encrypted keys stay so, and it is gone afterwards."""
+        """The plan's files in a temporary folder of the run folder; encrypted keys stay encrypted."""
         key_files.provide_missing(plan)
         with tempfile.TemporaryDirectory(prefix="test-", dir=self.settings.run_dir) as name:
             for path, data in plan.files(0).items():
@@ -138,7 +137,7 @@ class _Test:
             yield Path(name)
 
     def _asked(self, plan: Plan, folder: Path, given: dict[str, str]) -> int:
-        """Let NGINX test it; its own words go to standard error, with -T the configuration to standard output."""
+        """Run NGINX's test; its messages go to standard error, with -T the configuration to standard output."""
         flags = ["-T" if "-T" in given else "-t", *(["-q"] if "-q" in given else [])]
         more = ["-g", given["-g"]] if "-g" in given else []
         command = [self.program, *flags, "-e", given.get("-e", "stderr"), *more, "-c", str(folder / "nginx.conf")]

@@ -1,4 +1,4 @@
-"""The pairs that are looked after: those of the built-in site, and those that the user's configuration names now."""
+"""The managed pairs: those of the built-in site, and those in the user's configuration."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _REPLACED = (
 
 
 class Pairs:
-    """One `ManagedPair` a pair. ``problem`` says why the user's configuration is not known as it is now."""
+    """The `ManagedPair` of each pair. ``problem`` is the reason why the user's configuration of now is unknown."""
 
     def __init__(self, settings: Settings, generations: Generations, user: ConfigFiles) -> None:
         self.settings, self.generations, self.user = settings, generations, user
@@ -51,17 +51,17 @@ class Pairs:
             self._adopt()
 
     def restore(self) -> None:
-        """Forget all, and begin with what the generations hold."""
+        """Start anew with the credentials in the generations."""
         self.managed = []
         self._adopt()
 
     def doubt(self) -> None:
-        """Nothing is proved to be served."""
+        """Mark all pairs as not served."""
         for pair in self.managed:
             pair.doubt()
 
     def not_running(self, failure: Problem | None) -> str:
-        """Why nothing of the user's configuration runs, where that is so; ``failure`` is what came of the last try."""
+        """Why no part of the user's configuration runs, empty if some does; ``failure`` is that of the last attempt."""
         current = self.generations.current()
         if (current and current.manifest.source) or (self.source.packaged and not self.problem):
             return ""
@@ -69,15 +69,15 @@ class Pairs:
         return f"NGINX_CONF: nothing of {self.settings.nginx_conf} runs: {reason}"
 
     def refresh(self) -> bool:
-        """Read the user's configuration again if it changed, and the files' contents; whether anything did."""
+        """Read configuration and files again, if they changed; returns whether any did."""
         return any([self._configuration_changed(), self._contents_changed()])
 
     def watch(self, changed: Callable[[], object], clock: Callable[[], datetime]) -> watch.Watch:
-        """Call ``changed``, from another thread, when something happened near these files and all is quiet."""
+        """Call ``changed``, from another thread, after changes near these files, once nobody is writing."""
         return watch.Watch(self.spots(), changed, lambda: self.being_written(clock()))
 
     def spots(self) -> tuple[Spot, ...]:
-        """Where something may change."""
+        """The folders and files to watch."""
         folders = [*(path.parent for path in self.watched), *self.user.folders]
         of = self.watched, self.source
         if self.alone_of is None or any(one is not other for one, other in zip(of, self.alone_of, strict=True)):
@@ -85,7 +85,7 @@ class Pairs:
         return watch.spots(folders, self.alone)
 
     def unseen(self) -> tuple[tuple[str, str], ...]:
-        """Files that the host replaced, where that cannot be seen here: each with what to do."""
+        """Warnings about mounted files that were replaced on the host, each with what to do."""
         found = mounts.replaced(self.alone)
         for path in {*found} - self.replaced:
             log.warning("%s: %s", path, _REPLACED)
@@ -96,45 +96,45 @@ class Pairs:
         return [*self.watched, *self.user.files]
 
     def being_written(self, now: datetime) -> bool:
-        """Whether a file is likely to change again at once."""
+        """Whether a file was modified within the last second."""
         return watch.being_written(self._files(), now.timestamp())
 
     def differ(self) -> bool:
-        """Whether anything changed since the last `refresh`."""
+        """Whether a file changed since the last `refresh`."""
         return self.user.changed() or watch.contents(self.watched) != self.contents
 
     def warnings(self) -> tuple[tuple[str, str], ...]:
-        """What browsers will object to in the user's own certificates that are served: the file, and why."""
+        """Warnings about the user's own served certificates: the file, and the fault that browsers object to."""
         served = [pair for pair in self.managed if pair.served and pair.warnings and pair.record.source == FILE]
         return tuple((pair.spec.certificate_file, status.joined(pair.warnings).detail) for pair in served)
 
     def passwords(self) -> list[bytes]:
-        """Those that open the keys of the pairs that are served, or may be."""
+        """The passwords that open the keys of served pairs, and of those that may be."""
         now, stored = zip(*(pair.passwords for pair in self.managed), strict=True) if self.managed else ((), ())
         return [password for password in (*now, *stored) if password]
 
     def is_due(self, pair: ManagedPair, now: datetime) -> bool:
-        """Whether a pair is to be checked."""
+        """Whether a pair is to be checked now."""
         interval = self.settings.check_interval
         soon = schedule.together(interval) if len(self.managed) > 1 else 0
         return pair.is_due(now, soon, schedule.longest(interval))
 
     def note_live(self, plan: Plan, findings: Mapping[str, Found]) -> None:
-        """A plan is live, and proved as far as it can be; the ``findings`` are of the pairs checked for it."""
+        """Note that a plan is live and proved; ``findings`` are the results of the checks before it."""
         presented = {pair.identity for pair in plan.gate.running}
         for pair in self.managed:
             live, found = plan.included.get(pair.identity), findings.get(pair.identity)
             pair.note_live(live, presented=pair.identity in presented, found=found)
 
     def note_unproved(self, details: Mapping[str, str]) -> None:
-        """Why no handshake proves some of the pairs, by their identity."""
+        """Note why no handshake proves some of the pairs, by identity."""
         for pair in self.managed:
             pair.note_unproved(details.get(pair.identity, ""))
 
     def note_check(
         self, pair: ManagedPair, found: Found, failure: Problem | None, now: datetime, *, said: bool = False
     ) -> None:
-        """Note how a check ended, and say it unless it was said before: ``said`` where ``failure`` is one of all."""
+        """Note the end of a check, and log its news; ``said``: ``failure`` concerns all, and is in the log already."""
         before, spread = pair.record.served, random.uniform(-1, 1)  # noqa: S311 - jitter, no secret
         pair.note_check(found, failure, now, self.settings.check_interval, spread)
         if not said or found.problem:
@@ -166,7 +166,7 @@ class Pairs:
         return changed
 
     def _adopt(self) -> None:
-        """Manage what is needed now; what is known of a pair stays known."""
+        """Make managed pairs for the current configuration; known ones keep their state."""
         known = {pair.identity: pair for pair in self.managed}
         self.managed = [self._pair(spec, known.get(spec.identity)) for spec in wanted(self.settings, self.source)]
         files = [path for pair in self.managed for path in _files(pair.spec)]

@@ -1,4 +1,4 @@
-"""What the agent publishes after each cycle, for NGINX to serve: the status, readiness and a sign of life."""
+"""The files that the agent publishes after each cycle: status, readiness, and the sign of life."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SLACK = 30.0  # seconds that a cycle may take beyond its fetches before health 
 
 
 class Publisher:
-    """``wall`` tells the time, ``monotonic`` is a clock that nobody sets; ``version`` is NGINX's."""
+    """The publisher of one agent: ``wall`` is the clock, ``monotonic`` one that nobody sets, ``version`` NGINX's."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Publisher:
         self.nginx |= {"last_reload_at": None, "last_reload_ms": None}
 
     def publish(self, ending: Ending, pause: float) -> None:
-        """Publish how a cycle ended; the next one comes after so many seconds at the latest."""
+        """Publish the ending of a cycle; the next one comes within ``pause`` seconds."""
         if ending.spent is not None:
             self.nginx |= {"last_reload_at": rfc3339(self.wall()), "last_reload_ms": round(ending.spent, 1)}
         since = nginx.running_since(self.settings.run_dir / "nginx.pid")
@@ -59,7 +59,7 @@ class Publisher:
             log.error("CERTFRONT_RUN_DIR: the status cannot be written: %s", error)
 
     def status(self, pairs: Iterable[ManagedPair], ending: Ending) -> dict[str, Any]:
-        """The status, of some of the pairs."""
+        """The status of some of the pairs."""
         current = self.pairs.generations.current()
         return status.status(
             [pair.record for pair in pairs],

@@ -35,10 +35,10 @@ class NotServed(Refused):
 
 @dataclass
 class Prover:
-    """What is proved of the generation that runs.
+    """The proof of the running generation.
 
-    ``warnings`` are the servers whose pair no handshake proves: where each is, and why. ``details`` has, by its
-    identity, why a pair is proved nowhere. ``open`` are the addresses and ports at which the user's servers take
+    ``warnings`` are about servers whose pair no handshake proves: place and reason. ``details`` has the reason for each
+    pair, by identity, that is proved nowhere. ``open`` are the addresses and ports where the user's servers accept
     connections.
     """
 
@@ -49,10 +49,10 @@ class Prover:
     details: Mapping[str, str] = field(default_factory=dict)
 
     async def prove(self, plan: Plan, unchanged: Collection[str]) -> None:
-        """Ask for the plan's chains at their doors, once NGINX has switched to it.
+        """Prove the plan's chains at their doors, after NGINX has switched to it.
 
-        Pairs that are ``unchanged``, by their identity, are asked for again only where something else changed as well.
-        Raises `NotServed`, or `Refused` where a socket that was open and is still wanted is closed.
+        Pairs that are ``unchanged``, by identity, are proved again only if more than chains has changed. Raises
+        `NotServed`, or `Refused` where a wanted socket is closed that was open before.
         """
         renewal = self.proof.is_renewal(plan)
         asked = await _presented(self.proof.questions(plan, unchanged if renewal else ()))
@@ -71,7 +71,7 @@ class Prover:
                 log.warning("%s: %s", where, why)
 
     async def old_workers_gone(self, old: frozenset[int] | None) -> None:
-        """Wait until the ``old`` workers take no connections; None where NGINX was not asked to reload."""
+        """Wait until the ``old`` workers accept no connections; None if NGINX was not reloaded."""
         deadline = time.monotonic() + _TIMEOUT
         if old is not None and not old:
             await asyncio.sleep(_UNSEEN)
@@ -79,7 +79,7 @@ class Prover:
             await asyncio.sleep(_POLL)
 
     def workers(self) -> frozenset[int]:
-        """NGINX's workers that take connections now."""
+        """The workers of NGINX that accept connections."""
         return nginx.accepting_workers(self.run_dir / "nginx.pid")
 
 
@@ -94,7 +94,7 @@ async def _presented(questions: Sequence[Question]) -> Shown:
 
 
 async def _answer(question: Question) -> Answer:
-    """Ask until the chain came back often enough in a row, or until it is clear that it does not."""
+    """Ask until the chain came often enough in a row, or certainly will not come."""
     began = time.monotonic()
     matches = others = 0
     while matches < question.enough:
@@ -110,7 +110,7 @@ async def _answer(question: Question) -> Answer:
 
 
 async def _seen(question: Question, name: str) -> ChainDer | str:
-    """The chain that is presented, or why there is none."""
+    """The presented chain, or the reason why there is none."""
     door, timeout = question.door, _TIMEOUT if question.open_before else QUICK
     try:
         return await certmgr.fetch(
@@ -121,10 +121,10 @@ async def _seen(question: Question, name: str) -> ChainDer | str:
 
 
 async def _connected(plan: Plan, open_before: Collection[Address]) -> frozenset[Address]:
-    """The addresses and ports of the user's servers at which connections are taken.
+    """The addresses and ports of the user's servers that accept connections.
 
-    Raises `Refused` where one that was ``open_before`` refuses them. One that does not answer may be somewhere else by
-    now, as where an address is handed over, and is not ours to judge.
+    Raises `Refused` where one that was ``open_before`` refuses them. An address that does not answer may belong to
+    another machine by now (a failover), and is not judged.
     """
     wanted = plan.gate.open_sockets
     limit = asyncio.Semaphore(_AT_ONCE)

@@ -1,4 +1,4 @@
-"""Stand-ins: servers that say for their sockets what a server that does not run said, and refuse all visitors."""
+"""Stand-ins: servers that keep the socket options of gated servers, and refuse all requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REFUSAL = {"http": "503", "stream": '""'}
 
 @dataclass(frozen=True)
 class StandIn:
-    """A server in NGINX's language, for a ``listen`` of the user's; ``neighbours`` are the servers that it is for."""
+    """A server block in place of a ``listen`` of the user's; ``neighbours`` are the running servers on the socket."""
 
     text: str
     listen: Setting
@@ -25,7 +25,7 @@ class StandIn:
 
 
 def stand_ins(gate: Gate) -> Mapping[str, tuple[StandIn, ...]]:
-    """By context, what has to be put in place of the listeners that are lost for the sake of those that stay."""
+    """The stand-ins by context: for lost listeners whose options the staying servers depend on."""
     listeners = [(server, gate.lost(server)) for server in gate.user.configuration.servers]
     lost = [(server, listener) for server, gone in listeners for listener in gone]
     staying = [(server, each) for server, gone in listeners for each in server.listeners if each not in gone]
@@ -41,7 +41,7 @@ def stand_ins(gate: Gate) -> Mapping[str, tuple[StandIn, ...]]:
 
 
 def at_line(those: Iterable[StandIn], line: int) -> StandIn | None:
-    """The one that a line of all their texts in a row belongs to; lines count from 1."""
+    """The stand-in at a line of the concatenated texts; lines count from 1."""
     for each in those:
         line -= each.text.count("\n")
         if line <= 0:
@@ -66,10 +66,10 @@ def _text(user: UserConfig, server: Server, setting: Setting, name: str) -> str:
 def unsaid(
     staying: Iterable[tuple[Server, Listener]], lost: Iterable[tuple[Server, Listener]]
 ) -> tuple[tuple[Server, Setting], ...]:
-    """The lost ``listen`` lines that said something for a socket which nobody who stays on it says, by context.
+    """The lost ``listen`` lines with options that no staying server sets for the same socket, by context.
 
-    Whether a socket speaks TLS, HTTP/2 or the PROXY protocol, its options, and who answers where no name fits is said
-    by one server and holds for all: without it they would go on in plain text, or no longer by IPv4.
+    TLS, HTTP/2, the PROXY protocol, socket options and ``default_server`` are set by one server and hold for all on the
+    socket: without them the others would serve plain text, or no longer IPv4.
     """
     said: dict[tuple[str, Socket], frozenset[str]] = {}
     for server, listener in staying:

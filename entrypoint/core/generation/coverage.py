@@ -1,6 +1,6 @@
-"""Names that a server bears and no certificate of its own covers: it runs for its other names, or, without any, not.
+"""Names of servers that their certificates lack: a server runs for its covered names, or is gated if it has none.
 
-Of CertMgr's certificates only: which names the user's own ones have is the user's choice.
+For CertMgr's certificates only: the names in the user's own certificates are the user's choice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST = 10
 
 
 def missing(names: Iterable[str], pairs: Iterable[str], usable: Mapping[str, Credential]) -> tuple[str, ...]:
-    """Those of a server's ``names`` that none of its ``pairs`` covers; none where no pair is usable at all."""
+    """The names of a server that none of its ``pairs`` covers; empty while no pair has a credential."""
     known = [usable[each] for each in pairs if each in usable]
     on_them = {name for each in known for name in each.leaf.names}
     if not known or any(each.is_users for each in known):
@@ -31,11 +31,11 @@ def missing(names: Iterable[str], pairs: Iterable[str], usable: Mapping[str, Cre
 
 @dataclass(frozen=True)
 class Coverage:
-    """Which names the certificates have.
+    """The names that the certificates cover.
 
-    ``site_names`` are those of the built-in site that are covered, all of them while it has no certificate;
-    ``uncovered`` the user's servers of whose names none is covered, with the reason why each does not run; ``warnings``
-    say who lacks some names but not all: where it is written, and what visitors of these will see.
+    ``site_names`` are the covered names of the built-in site, all of them while it has no certificate; ``uncovered``
+    are the user's servers without any covered name, each with the reason; ``warnings`` are about servers that lack some
+    of their names: the place, and what visitors of these names will see.
     """
 
     site_names: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class Coverage:
 
 
 def coverage(settings: Settings, servers: Sequence[Server], usable: Mapping[str, Credential]) -> Coverage:
-    """What the usable pairs cover of the names of the built-in site and of the user's servers."""
+    """The names of the built-in site and of the user's servers that the credentials cover."""
     names = settings.server_names
     lacks = missing(names, (pair.identity for pair in built_in(settings)), usable)
     site_names = tuple(name for name in names if name not in lacks) or names
@@ -75,6 +75,6 @@ def _of_server(server: Server, usable: Mapping[str, Credential]) -> tuple[str, .
 
 
 def listed(names: Collection[str]) -> str:
-    """Names in a sentence, ten of them at most."""
+    """The names as text, ten at most."""
     more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
     return ", ".join(list(names)[:_MOST]) + more

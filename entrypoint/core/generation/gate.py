@@ -1,4 +1,4 @@
-"""The gate: what of a configuration does not run, which listeners go with it, and why."""
+"""The gate: which parts of a configuration do not run, which listeners go with them, and why."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _PENDING = "the certificate has not arrived yet"
 
 @dataclass(frozen=True)
 class Refusals:
-    """What NGINX refused: servers and other blocks by their place, and whole files, each with the reason.
+    """The parts that NGINX refused: servers and other blocks by place, and whole files, each with the reason.
 
-    ``settings`` are left out by themselves: what they are in runs without them.
+    ``settings`` are single refused directives: the block around them runs without them.
     """
 
     servers: Mapping[Place, str] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Refusals:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Refusals:
-        """What `as_json` gave."""
+        """The refusals in a manifest."""
         places = (
             {(file, start): reason for file, start, reason in value.get(kind, ())} for kind in ("servers", "settings")
         )
@@ -43,7 +43,7 @@ class Refusals:
         return cls(servers, dict(value.get("files", {})), settings)
 
     def as_json(self) -> dict[str, Any]:
-        """For a manifest."""
+        """The refusals as JSON, for a manifest."""
         servers, settings = ([[*place, why] for place, why in each.items()] for each in (self.servers, self.settings))
         return {"servers": servers, "files": dict(self.files), "settings": settings}
 
@@ -53,10 +53,10 @@ class Refusals:
 
 @dataclass(frozen=True)
 class Gate:
-    """The one answer for everybody.
+    """The one answer that plan, rewrite, proof and status share.
 
-    ``wanted`` are the pairs that servers need. ``pending`` has the ones among them that are not usable, by identity,
-    each with the reason; ``coverage`` says which names the usable ones lack.
+    ``wanted`` are the pairs that servers need. ``pending`` are those of them without a credential, by identity, each
+    with the reason; ``coverage`` has the names that the credentials lack.
     """
 
     settings: Settings
@@ -68,12 +68,12 @@ class Gate:
 
     @cached_property
     def refused(self) -> Gate:
-        """What would not run even if all pairs were usable: for a fault, or because NGINX refused it."""
+        """The gate as if every pair had a credential: only faults and NGINX's refusals are left."""
         return replace(self, pending={}, coverage=Coverage())
 
     @cached_property
     def servers(self) -> Mapping[Place, str]:
-        """The user's servers that do not run as they are, by place: a fault, a refusal, no usable pair, ..."""
+        """The user's gated servers by place, each with the reason: a fault, a refusal, no credential, ..."""
         found: dict[Place, str] = {}
         for server in self.user.configuration.servers:
             if reason := self._why_not(server):
@@ -92,7 +92,7 @@ class Gate:
         return "; ".join(dict.fromkeys(reasons)) or "-" if identities and len(reasons) == len(identities) else ""
 
     def _left_bare(self, gone: Mapping[Place, str]) -> Iterator[tuple[Place, str]]:
-        """Servers without a pair, which present the one of their socket's default server, where that is gone."""
+        """Servers without a pair that would present that of their socket's default server, if that server is gated."""
         for server in self.user.configuration.servers:
             bare = server.place not in gone and not (server.pairs or server.rejects_handshake)
             for listener in server.listeners if bare else ():
@@ -101,7 +101,7 @@ class Gate:
                     yield server.place, gone[first]
 
     def lost(self, server: Server) -> tuple[Listener, ...]:
-        """The listeners that go with a server: where only a pair is missing, plain HTTP goes on, and never waits."""
+        """The listeners that go with a server: if only a credential is missing, plain HTTP runs on."""
         if server.place not in self.servers:
             return ()
         refused = server.place in self.refusals.servers or server.faults or server.context != "http"
@@ -109,25 +109,25 @@ class Gate:
 
     @cached_property
     def blocks(self) -> tuple[Setting, ...]:
-        """The other blocks that NGINX refused, an ``upstream`` for one; then it names the servers that need it, too."""
+        """The refused blocks besides servers, such as an ``upstream``; NGINX names the servers that need it next."""
         levels = (self.user.configuration.levels[name].values() for name in ("http", "stream", "mail"))
         settings = (each for level in levels for group in level for each in group)
         return tuple(each for each in settings if each.place in self.refusals.servers and each.name != "server")
 
     def file(self, file: str) -> str:
-        """Why nothing in a file runs; empty where that is not so."""
+        """Why a whole file is gated; empty where it is not."""
         return self.refusals.files.get(file) or str(self.user.broken.get(file, ""))
 
     @cached_property
     def tls(self) -> bool:
-        """Whether any server that presents a pair runs, of the built-in site or of the user's."""
+        """Whether any server with a pair runs, in the built-in site or the user's configuration."""
         site = any(pair.identity not in self.pending for pair in built_in(self.settings))
         servers = self.user.configuration.servers
         return site or any(cared_for(server) and server.place not in self.servers for server in servers)
 
     @cached_property
     def running(self) -> tuple[PairSpec, ...]:
-        """The pairs that a running server presents, each with the doors of such servers alone."""
+        """The pairs that running servers present, each with the doors of these servers only."""
         names = self.coverage.site_names
         same = not self.servers and names == self.settings.server_names
         settings = replace(self.settings, server_names=names)
@@ -136,7 +136,7 @@ class Gate:
 
     @cached_property
     def gated_pairs(self) -> Mapping[str, Problem]:
-        """The pairs that no server presents, though they may be usable: their servers are refused, or lack names."""
+        """The pairs of servers that are refused or lack names: no server presents their credentials."""
         gone, uncovered = replace(self, pending={}).servers, self.coverage.uncovered
         found: dict[str, Problem] = {}
         running: set[str] = set()
@@ -152,14 +152,14 @@ class Gate:
 
     @cached_property
     def sockets(self) -> frozenset[Socket]:
-        """Those that the user's servers listen on, but for what is refused."""
+        """The sockets of the user's servers, without those of refused servers."""
         servers = self.user.configuration.servers
         running = (server for server in servers if server.place not in self.refused.servers)
         return frozenset(listener.socket for server in running for listener in server.listeners)
 
     @cached_property
     def open_sockets(self) -> Mapping[tuple[str, int], str]:
-        """Addresses and ports at which servers that run take connections of TCP, each with the first one's place."""
+        """The addresses and ports where running servers accept TCP connections, with the first server's place."""
         found: dict[tuple[str, int], str] = {}
         for server in self.user.configuration.servers:
             lost = self.lost(server)
@@ -171,7 +171,7 @@ class Gate:
 
     @cached_property
     def users_part(self) -> Mapping[str, str]:
-        """What of the user's does not run, for people: where it is written, and why."""
+        """The gated parts of the user's configuration: place and reason, as text."""
         configuration = self.user.configuration
         where = {server.place: server.where for server in configuration.servers}
         return {
@@ -184,7 +184,7 @@ class Gate:
 
     @property
     def commented_out(self) -> dict[str, str]:
-        """All that does not run, and why: pairs of the built-in site, and places in the user's files."""
+        """All gated parts with their reasons: pairs of the built-in site, and places in the user's files."""
         site = [pair.identity for pair in built_in(self.settings) if pair.identity in self.pending]
         return {**{each: self.pending[each] for each in site}, **self.users_part}
 
@@ -196,7 +196,7 @@ def gate(
     usable: Mapping[str, Credential],
     reasons: Mapping[str, str],
 ) -> Gate:
-    """What follows from the ``usable`` pairs, and from the ``reasons`` why others are not."""
+    """The gate for the credentials ``usable`` by pair, and for the ``reasons`` why other pairs have none."""
     pairs = wanted(settings, user)
     missing = [pair.identity for pair in pairs if pair.identity not in usable]
     pending = {each: reasons.get(each) or _PENDING for each in missing}

@@ -1,4 +1,4 @@
-"""Handshakes with the running generation: which are due, what their answers show, and what is proved by them."""
+"""The results of handshakes with the running generation: proved pairs, and pairs that cannot be proved."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _said(pair: PairSpec, why: str) -> str:
 
 @dataclass(frozen=True)
 class Proof:
-    """The results for the generation that runs: its pairs, user's configuration and refusals, and what was shown.
+    """The results for the running generation: its pairs, the user's configuration, the refusals, the proved doors.
 
     ``running`` is None until the first proof.
     """
@@ -103,12 +103,12 @@ class Proof:
     shown: Shown = field(default_factory=Shown)
 
     def is_renewal(self, plan: Plan) -> bool:
-        """Whether the plan runs the same servers: then only chains are new."""
+        """Whether the plan runs the same servers, so that only chains are new."""
         same = plan.user is self.user and plan.refusals == self.refusals
         return same and plan.gate.running == self.running
 
     def questions(self, plan: Plan, without: Collection[str]) -> list[Question]:
-        """The handshakes that prove a plan ``without`` some pairs, those of the first pairs several times in a row."""
+        """The handshakes that prove a plan ``without`` some pairs, several in a row for the first pairs."""
         edited, alternatives = Edited(self.user, plan.user), Alternatives(plan)
         pairs = [pair for pair in plan.gate.running if pair.identity not in without]
         open_before = {at for at in self.shown.proved if not edited.concerns(at[1].place)}
@@ -120,16 +120,16 @@ class Proof:
         ]
 
     def of(self, plan: Plan, asked: Shown) -> Proof:
-        """The results for a plan that runs now, with those of the handshakes that were due."""
+        """The results for a plan that runs now, updated by those of the due handshakes."""
         return Proof(plan.gate.running, plan.user, plan.refusals, self.shown.with_more(asked, plan.gate.running))
 
 
 class Question:
-    """A pair at a door, and the chains that may come back.
+    """A pair at a door, and the possible answers.
 
-    Another chain of the plan means that another server of the user's answers for that name; without a completed
-    handshake none can prove the pair: both is said, and is the user's business. At a door that was ``open_before`` it
-    is a failure; so is, anywhere, a chain that nobody knows. ``enough`` answers in a row are a proof.
+    Another chain of the plan shows that another server of the user's answers for that name; without a completed
+    handshake no proof is possible: both are results, and the user's business. At a door that was ``open_before`` they
+    are failures; so is an unknown chain, at any door. ``enough`` answers in a row are a proof.
     """
 
     def __init__(self, identity: str, door: Door, known: Alternatives, open_before: bool, enough: int) -> None:
@@ -142,14 +142,14 @@ class Question:
 
     @cached_property
     def names(self) -> list[str]:
-        """The door's own, and for a server that names none those of the certificate: NGINX may find it by them."""
+        """The SNI names for the door; for a server without names, those in its certificate."""
         if not self.door.any_name:
             return [self.door.name]
         more = [name.replace("*", "certfront") for name in self.leaf.names]
         return list(dict.fromkeys([self.door.name, *more[:_NAMES]]))
 
     def is_clear(self, others: int, spent: float, patience: float) -> bool:
-        """Whether so many other answers in a row, in so many seconds, say that the chain will not come.
+        """Whether so many other answers in a row, in so many seconds, exclude the expected chain.
 
         ``patience`` is in seconds, for a door that was open before.
         """
@@ -158,7 +158,7 @@ class Question:
         return others >= len(self.names) * (_ANSWERS if spent < 2 * QUICK else 1)
 
     def verdict(self, seen: ChainDer | str) -> Answer:
-        """What it means that this chain came back, or that there was none, for the reason given."""
+        """The meaning of another chain, or of a failed handshake with its reason."""
         fingerprint = seen if isinstance(seen, str) else hashlib.sha256(seen[0]).hexdigest()
         failure = f"a handshake with NGINX saw {fingerprint} instead of the certificate {self.leaf.fingerprint_sha256}"
         if self.open_before:
@@ -169,13 +169,13 @@ class Question:
 
 
 class Alternatives:
-    """What a plan's configuration could present as well: looked up only where a door does not present its chain."""
+    """The chains that a plan's configuration could present, decoded only for a door that does not present its own."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
 
     def why(self, seen: ChainDer, door: Door, kind: KeyType | None) -> Unproved | None:
-        """Why a chain came back at a door where another one of that kind was asked for; None where nobody knows it."""
+        """Why a door presents this chain instead of its own; None for an unknown chain."""
         usable = self.plan.usable
         if seen in (usable[pair.identity].ders for pair in self.plan.gate.running if door in pair.doors):
             return Unproved(f"NGINX presents its other one there, even where {kind} is asked for", warn=False)
@@ -197,7 +197,7 @@ class Alternatives:
 
 
 def unchanged(manifest: Manifest, before: Manifest | None) -> set[str]:
-    """The pairs with the same chain in both generations that were presented, thus proved, with the one before."""
+    """The pairs with the same chain in both generations that were proved with the one before."""
     old = before.pairs if before else {}
     return {
         identity

@@ -1,4 +1,4 @@
-"""One pair as it is managed: what servers need, what is stored and live of it, and how its last check went."""
+"""A managed pair: its specification, its stored and live credential, and its last check."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from entrypoint.core.x509.pem import is_encrypted
 
 @dataclass(frozen=True)
 class Found:
-    """What a check found: a credential to serve, None where nothing is usable, and the problem if there is one.
+    """The result of a check: a credential to serve, None if there is none, and the problem if there is one.
 
-    ``info`` is of a certificate that was refused, ``certmgr`` the server that was asked, ``presented`` all that was
-    sent of what is to be served.
+    ``info`` has the facts of a refused certificate, ``certmgr`` is the server that answered, ``presented`` is the whole
+    presented chain of the credential.
     """
 
     credential: Credential | None
@@ -35,11 +35,11 @@ class Found:
 
 
 class ManagedPair:
-    """A pair's spec, its credential and the record of its last check. It changes by its own methods only.
+    """A pair's specification, its credential and the record of its last check. Only its own methods change it.
 
-    ``credential`` is the stored one; ``live`` says that the live generation has it, ``served`` that a server presents
-    it: NGINX may have refused the one that would. ``key`` is what the key file holds now, or why it is of no use.
-    ``warnings`` are of the chain that was vetted last. ``unproved`` says why no handshake proves that it is served.
+    ``credential`` is the stored one; ``live``: the live generation has it; ``served``: a running server presents it.
+    ``key`` is the content of the key file, or its problem. ``warnings`` belong to the chain that was vetted last.
+    ``unproved`` is the reason why no handshake proves that the pair is served.
     """
 
     def __init__(self, spec: PairSpec, stored: Credential | None = None, entry: StoredPair | None = None) -> None:
@@ -60,57 +60,57 @@ class ManagedPair:
 
     @property
     def identity(self) -> str:
-        """What the pair is known by."""
+        """The pair's identity."""
         return self.spec.identity
 
     @property
     def running(self) -> Credential | None:
-        """The credential that the live generation has."""
+        """The credential in the live generation."""
         return self.credential if self.live else None
 
     @property
     def passwords(self) -> tuple[bytes | None, bytes | None]:
-        """Those that open the key as it is now, and the stored one."""
+        """The passwords that open the current key and the stored one."""
         return self.key.password if isinstance(self.key, Key) else None, self._opened[1]
 
     def specify(self, spec: PairSpec) -> None:
-        """Servers need something else of it: what was vetted is vetted again."""
+        """Take over a new specification; a changed one means that the chain is vetted again."""
         if spec != self.spec:
             self._vetted = ()
             self.record = replace(self.record, name=spec.title, wanted=_names(spec), next_check_at=None)
         self.spec = spec
 
     def doubt(self) -> None:
-        """It is not proved to be served."""
+        """Mark the pair as not served."""
         self.served = False
         self._show_served()
 
     def note_unproved(self, why: str) -> None:
-        """Why no handshake proves that it is served; empty where one does."""
+        """Note why no handshake proves that the pair is served; empty where one does."""
         self.unproved = why
 
     def current_key(self, contents: str, load: Callable[[], Key | Problem]) -> Key | Problem:
-        """What the key file holds, loaded where the ``contents`` of its files are new: a derivation may be slow."""
+        """The current key, loaded only if the ``contents`` of its files are new: key derivation may be slow."""
         if self.key is None or contents != self._key_contents:
             self.key, self._key_contents = load(), contents
         return self.key
 
     @property
     def kept(self) -> Credential | None:
-        """What goes on being served: the stored chain with our key if they fit, otherwise what runs."""
+        """The credential to serve on: the stored chain with our key if they fit, else the one that runs."""
         if self.credential and isinstance(self.key, Key) and self.key.spki == self.credential.leaf.spki:
             return self.credential.with_key(self.key.pem)
         return self.running
 
     def knows(self, ders: tuple[bytes, ...], key: Key, now: datetime) -> bool:
-        """The idle check's short cut: what was vetted before, byte for byte, within its dates, for the same key."""
+        """The idle check's short cut: the same bytes as vetted before, within their dates, for the same key."""
         leaf = self.credential and self.credential.leaf
         return bool(leaf and ders == self._vetted and leaf.spki == key.spki and leaf.not_before <= now < leaf.not_after)
 
     def go_on(self, found: Found, passwords: Callable[[], Iterable[bytes]]) -> Found:
-        """A finding without a credential, with the stored one; where its key stays closed, the reason and the way out.
+        """A result without a credential, completed by the stored one; or, if no password opens its key, by the reason.
 
-        The start may have left it out for just that reason, and one of the ``passwords`` may open it by now.
+        The start may have left it out for that reason, and one of the ``passwords`` may have been added since.
         """
         stored = self.credential
         if found.credential or self.live or not stored:
@@ -130,7 +130,7 @@ class ManagedPair:
         return self._opened[1] is not None
 
     def note_live(self, live: Credential | None, *, presented: bool, found: Found | None) -> None:
-        """What the live generation has of it, ``presented`` by a server or not; a check may have ``found`` it now."""
+        """Note the credential in the live generation, ``presented`` or not, and the check that ``found`` it."""
         self.live, self.served = live is not None, presented
         for known in (found and found.credential, self.credential):
             if live and known and known.ders == live.ders:
@@ -138,7 +138,7 @@ class ManagedPair:
                 return
 
     def note_check(self, found: Found, failure: Problem | None, now: datetime, interval: float, spread: float) -> None:
-        """A check has ended, maybe with a ``failure`` to make live what it found. For the rest see `schedule`."""
+        """Note the end of a check; ``failure`` is that of making its result live. For the rest see `schedule`."""
         before, ders = self.record.served, self.credential.ders if self.credential else ()
         if not found.problem and not failure:
             self._vetted = ders if ders == found.presented else found.presented  # kept once
@@ -159,7 +159,7 @@ class ManagedPair:
         )
 
     def _show_served(self) -> None:
-        """Bring the record in line with what is live."""
+        """Update the record to the live credential."""
         known, record = self.credential, self.record
         leaf = known.leaf if known and self.served else None
         self.record = replace(
@@ -172,9 +172,9 @@ class ManagedPair:
         )
 
     def is_due(self, now: datetime, soon: float, longest: float) -> bool:
-        """Whether a check is due within ``soon`` seconds: many certificates are checked in few cycles.
+        """Whether a check is due within ``soon`` seconds, so that many pairs are checked in few cycles.
 
-        One that lies further ahead than ``longest``, the most that is ever planned, was planned by another clock.
+        A time that is further ahead than ``longest`` was planned by a clock that has been set since.
         """
         if self.record.next_check_at is None:
             return True
@@ -182,7 +182,7 @@ class ManagedPair:
         return ahead <= soon or ahead > longest
 
     def news(self, found: Found, before: CertificateInfo | None) -> Iterator[Line]:
-        """How a check ended, while ``before`` was served: news in a block, the same again for debugging."""
+        """The log lines of a check, while ``before`` was served: news as a block, repetitions at level debug."""
         record = self.record
         said = (record.outcome, found.info.fingerprint_sha256 if found.info else None)
         again = said == self._said
@@ -196,7 +196,7 @@ class ManagedPair:
         yield from self._news_of_warnings()
 
     def _news_of_warnings(self) -> Iterator[Line]:
-        """Of one certificate once, however often the clock in the sentence changes."""
+        """The log line of warnings, once for each certificate, even if the time in the sentence changes."""
         warned = tuple(warning.outcome for warning in self.warnings)
         if warned and self.record.served and self._warned != (*warned, self.record.served.fingerprint_sha256):
             self._warned = (*warned, self.record.served.fingerprint_sha256)
@@ -208,7 +208,7 @@ def _names(spec: PairSpec) -> tuple[str, ...]:
 
 
 def _fitting(stored: Credential | None, spec: PairSpec) -> Credential | None:
-    """What generations hold of a pair, None where that is no certificate, or for other names than now."""
+    """The stored credential of a pair, None where it does not parse or is for other names."""
     try:
         found = stored and stored.described()
     except Refused:

@@ -1,4 +1,4 @@
-"""What is news of the user's configuration, for the log: each piece once, in one line."""
+"""News about the user's configuration, for the log: each once, in one line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class News:
         self._seen: tuple[object, ...] = ()
 
     def of_live(self, plan: Plan) -> list[Line]:
-        """A plan is live: NGINX's warnings, and what was refused before."""
+        """The news about a live plan: NGINX's warnings, and formerly refused parts that run again."""
         if (plan.user, plan.refusals, plan.remarks) == self._seen:
             return []
         self._seen = plan.user, plan.refusals, plan.remarks
@@ -40,7 +40,7 @@ class News:
         return warnings + again
 
     def of_change(self, user: UserConfig, number: int) -> list[Line]:
-        """The configuration as it is now came to be live with a generation."""
+        """The news that the current configuration is live with a generation."""
         changed = sorted(_changed(self._user, user)) if user is not self._user else []
         self._user = user
         if not changed:
@@ -49,7 +49,7 @@ class News:
         return [Line("info", f"the change of {', '.join(changed[:_MOST_NAMES])}{more} is live: generation {number}")]
 
     def of_whole(self, problem: Problem | None) -> list[Line]:
-        """Whether the configuration is refused as a whole."""
+        """The news that the configuration is refused as a whole, or accepted again."""
         before, self._problem = self._problem, problem.detail if problem else ""
         if self._problem not in ("", before):
             text = f"the configuration is refused as a whole: {self._problem}; what ran last is kept"
@@ -70,7 +70,7 @@ def _more(places: int) -> str:
 
 
 def _running_again(plan: Plan, before: Iterable[str], refused: Iterable[str]) -> Iterator[str]:
-    """Of the places that were refused before those where something is that runs: others were removed, or moved."""
+    """The formerly refused places at which something runs now; other places were removed or moved."""
     still = {where.rpartition(":")[0] for where in refused} | set(refused)
     servers = {server.where for server in plan.user.configuration.servers}
     for where in sorted({*before} - {*refused}):

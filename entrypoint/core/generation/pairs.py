@@ -1,4 +1,4 @@
-"""Which certificates are wanted: those of the built-in site, and those that the user's servers name."""
+"""The pairs that servers need: those of the built-in site, and those in the user's configuration."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where NGINX list
 
 @dataclass(frozen=True)
 class Door:
-    """Where NGINX must present a certificate: an address, a port (0: a UNIX socket) and the name to ask for.
+    """A place where NGINX must present a certificate: an address, a port (0: a UNIX socket) and an SNI name.
 
-    ``place`` is its server's, ``where`` that place for people. ``any_name`` says that the server names none that could
-    be asked for: a name of its certificate may lead to it as well.
+    ``place`` is its server's, ``where`` that place as text. ``any_name`` says that the server has no concrete name: the
+    names in its certificate may lead to it as well.
     """
 
     address: str
@@ -44,9 +44,9 @@ class Door:
 class PairSpec:
     """A pair that a server needs. Paths are absolute.
 
-    ``names`` are those that a chain of CertMgr's must cover. ``certificate_file`` is where the user's own certificate
-    may be; without one CertMgr is asked for ``lookup``, which is empty where no name can be asked for. ``closed`` has
-    the servers that no handshake can reach, by their place for people, each with the reason.
+    ``names`` must be covered by a chain of CertMgr's. ``certificate_file`` is the path of the user's own certificate,
+    which may not exist; then CertMgr is asked for ``lookup``, empty where there is no name to ask for. ``closed`` are
+    the servers that no handshake can reach: place as text, and reason.
     """
 
     identity: str
@@ -66,7 +66,7 @@ def wanted(settings: Settings, user: UserConfig, without: Collection[Place] = ()
 
 
 def built_in(settings: Settings) -> tuple[PairSpec, ...]:
-    """One for each key file of the built-in site, none where it has no name."""
+    """The pairs of the built-in site: one for each key file, none without a name."""
     if not settings.server_names:
         return ()
     door = Door("127.0.0.1", settings.https_port, settings.site_name, where="SERVER_NAME")
@@ -91,14 +91,14 @@ def why_pending(pair: PairSpec, settings: Settings, *, key: bool, certificate: b
 
 
 def identity(pair: Pair) -> str:
-    """What a pair of the user's is known by: its two files, whoever names them."""
+    """The identity of a user's pair: its two file names, whichever servers name them."""
     return f"{pair.certificate_file} {pair.key_file}"
 
 
 def of_servers(
     configuration: Configuration, settings: Settings, without: Collection[Place] = ()
 ) -> tuple[PairSpec, ...]:
-    """The pairs of the user's TLS servers that certfront cares for; one that several servers name comes once.
+    """The pairs of the user's TLS servers that certfront manages; one for all servers that name the same files.
 
     ``without`` are the places of servers that do not run.
     """
@@ -114,14 +114,14 @@ def of_servers(
 
 
 def cared_for(server: Server) -> tuple[Pair, ...]:
-    """The pairs of a server that are looked after, in NGINX's order; the others are left to NGINX as they are."""
+    """The pairs of a server that certfront manages, in NGINX's order; the others are NGINX's alone."""
     if server.off or not server.tls:
         return ()
     return tuple(pair for pair in server.pairs if not pair.for_nginx_only)
 
 
 def _owners(servers: Iterable[Server]) -> Owners:
-    """Of several servers on one socket NGINX gives a name to the first one that bears it."""
+    """The server for each name on a socket: of several with the same name, NGINX takes the first."""
     found: dict[tuple[str, Socket, str], Place] = {}
     for server in servers:
         for listener in server.listeners:
@@ -151,7 +151,7 @@ def _spec(server: Server, pair: Pair, prefix: str, settings: Settings, owners: O
 def _lookup(hosts: tuple[str, ...], settings: Settings) -> str:
     """The first concrete name; else ``CERTMGR_LOOKUP``, or for a wildcard ``www`` in its domain; empty without any.
 
-    An address is none that could be asked for (RFC 6066, section 3).
+    SNI carries no addresses (RFC 6066, section 3).
     """
     names = [host for host in hosts if ip_text(host) is None]
     return concrete(names) or settings.certmgr_lookup or "".join(_inside(name) for name in names[:1])
@@ -173,7 +173,7 @@ def _merged(known: PairSpec, other: PairSpec) -> PairSpec:
 
 
 def _door(server: Server, lookup: str, owners: Owners) -> Door | None:
-    """One listener is enough, as all load the same pair; QUIC needs another client, and is left out."""
+    """The door of a server: one listener is enough, as all load the same pair, and QUIC is left out."""
     for listener in server.listeners:
         for name in _own_names(server, lookup) if listener.tls and not listener.udp else ():
             if owners.get((server.context, listener.socket, name), server.place) == server.place:
@@ -198,7 +198,7 @@ def _why_closed(server: Server) -> str:
 
 
 def _own_names(server: Server, lookup: str) -> Iterator[str]:
-    """Names that lead to a server, unless another one bears them."""
+    """Names for which NGINX picks this server, unless another server has them."""
     yield from (host for host in server.hosts if not host.startswith("*"))
     for host in server.hosts:
         if host.startswith("*"):

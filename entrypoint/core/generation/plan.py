@@ -1,4 +1,4 @@
-"""From usable pairs to a complete generation: files, manifest, and a digest that tells whether anything changed."""
+"""The plan of a generation: its files, its manifest, and a digest that is equal for equal configurations."""
 
 from __future__ import annotations
 
@@ -53,18 +53,18 @@ class Plan:
 
     @property
     def wanted(self) -> tuple[PairSpec, ...]:
-        """Every pair that a server needs."""
+        """All pairs that servers need."""
         return self.gate.wanted
 
     def with_details(self, status: Mapping[str, Any]) -> Plan:
-        """The plan with what the status (see `core.status`) says of pairs that are not usable, for their reasons."""
+        """The plan with reasons for pairs without a credential from the details of a status (see `core.status`)."""
         said = {entry["name"]: entry["detail"] for entry in status.get("certificates", ()) if entry["detail"]}
         reasons = {pair.identity: said[shown(pair.title)] for pair in self.wanted if shown(pair.title) in said}
         return replace(self, reasons={**self.reasons, **reasons})
 
     @cached_property
     def digest(self) -> str:
-        """Equal for two plans that NGINX would run alike: number, time and reasons are left out."""
+        """A hash of all texts without number, time and reasons: equal for plans that NGINX would run alike."""
         texts = {path: without_marks(text) for path, text in self.texts(0).items()}
         return _hash(
             *(f"{path}\0{text}\0".encode(errors="surrogateescape") for path, text in sorted(texts.items())), length=64
@@ -72,13 +72,13 @@ class Plan:
 
     @cached_property
     def password_file(self) -> str:
-        """The password file of this plan's keys: named after the keys, so that it says nothing of its content."""
+        """The password file of this plan's keys; its name is a hash of the keys, and reveals nothing of its content."""
         encrypted = [] if self._in_memory else self._encrypted()
         return f"{self.settings.run_dir}/passwords/{_hash(*encrypted)}.txt" if encrypted else ""
 
     @cached_property
     def unlocked(self) -> dict[str, bytes]:
-        """With ``KEY_UNLOCK=memory`` where NGINX expects each encrypted key, decrypted."""
+        """With ``KEY_UNLOCK=memory``, the encrypted keys by the path at which NGINX expects them decrypted."""
         return {self._unlocked_path(key): key for key in self._encrypted()} if self._in_memory else {}
 
     @property
@@ -92,22 +92,22 @@ class Plan:
         return f"{self.settings.run_dir}/keys/{_hash(key_pem)}.pem"
 
     def texts(self, number: int) -> dict[str, str]:
-        """The configuration's files by path."""
+        """The text files of the configuration by path."""
         own = tuple(self._pairs[pair.identity] for pair in built_in(self.settings))
         site = Site(self.settings, self.facts, self.templates, own, self.gate)
         files = {**site.files(number, self.when, self._around), **self._copy.texts}
         return {**files, "site.conf": ""} if self.bare else files
 
     def origin(self, path: str, line: int) -> tuple[str, int] | None:
-        """The user's file and line that a line of the generation's file at ``path`` comes from."""
+        """The user's file and line behind a line of the generation's file at ``path``."""
         return self._copy.origin(path, line)
 
     def neighbours(self, path: str, line: int) -> tuple[Server, ...]:
-        """The servers that a stand-in is for, by a line of it."""
+        """The running servers on the socket of a stand-in, by a line of it."""
         return self._copy.neighbours(path, line)
 
     def pair_of(self, path: str) -> PairSpec | None:
-        """The pair that a file of certfront's own is of: by its path in the generation, or in the run folder."""
+        """The pair of a chain or key file, by its path in the generation or in the run folder."""
         return self._by_file.get(path)
 
     @cached_property
@@ -116,7 +116,7 @@ class Plan:
         return {path: pair for pair, own in pairs for path in (own.chain_file, own.key_file)}
 
     def differences(self) -> Iterator[str]:
-        """What differs between the user's files and the copies that run, as lines of a unified diff."""
+        """The differences between the user's files and the rendered copies, as lines of a unified diff."""
         import difflib
 
         for path, (file, _) in self._copy.origins.items():
@@ -124,7 +124,7 @@ class Plan:
             yield from difflib.unified_diff(old, new, file, path)
 
     def files(self, number: int) -> dict[str, bytes]:
-        """Every file of the generation by path, chains and keys included."""
+        """All files of the generation by path, chains and keys included."""
         found = {path: text.encode(errors="surrogateescape") for path, text in self.texts(number).items()}
         pairs = self._pairs
         for identity, usable in self.included.items():
@@ -135,7 +135,7 @@ class Plan:
         return found
 
     def manifest(self, number: int, why: str) -> Manifest:
-        """What a person, or a later start, wants to know of the generation."""
+        """The manifest, for people and for later starts."""
         presented = {pair.identity for pair in self.gate.running}
         pairs = {
             identity: StoredPair(
@@ -160,7 +160,7 @@ class Plan:
         )
 
     def warnings(self) -> tuple[tuple[str, str], ...]:
-        """What runs but is likely not what is meant, for people: where it is written, and why."""
+        """Warnings about running parts that are probably mistakes: place and reason, as text."""
         texts, left_out = self.user.texts, self.refusals.settings.items()
         settings = ((f"{file}:{line_at(texts[file], at)}", why) for (file, at), why in left_out if file in texts)
         return (
@@ -172,13 +172,13 @@ class Plan:
 
     @cached_property
     def included(self) -> dict[str, Credential]:
-        """The pairs that the generation holds, whether a server presents them or not."""
+        """The credentials that the generation holds, presented by a server or not."""
         known = {pair.identity for pair in self.wanted}
         return {identity: usable for identity, usable in self.usable.items() if identity in known}
 
     @cached_property
     def gate(self) -> Gate:
-        """What does not run, and why."""
+        """The gated parts, and why."""
         return gate(self.settings, self.user, self.refusals, self.usable, self.reasons)
 
     @cached_property
@@ -211,17 +211,17 @@ class Plan:
 
     @staticmethod
     def _stored_key(pair: PairFiles, usable: Credential) -> str:
-        """Where the generation keeps the key as it was given, whatever NGINX reads."""
+        """The path of the key as it was given, whatever NGINX reads."""
         return f"{posixpath.dirname(pair.chain_file)}/key-{usable.key_hash}.pem"
 
 
 def warnings(settings: Settings, user: UserConfig) -> tuple[Fault, ...]:
-    """What in the user's configuration is likely not what is meant, with its place."""
+    """Warnings about probable mistakes in the user's configuration, each with its place."""
     return (*user.configuration.warnings, *collisions(user.configuration, settings.status_port))
 
 
 def identities(settings: Settings) -> tuple[str, ...]:
-    """The pairs of the built-in site: one for each key file, none where no name is set."""
+    """The identities of the built-in site's pairs: one for each key file, none without a site name."""
     return tuple(pair.identity for pair in built_in(settings))
 
 

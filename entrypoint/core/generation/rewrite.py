@@ -1,7 +1,7 @@
-"""The rendered copy of the user's configuration: every file of it, with what cannot run commented out.
+"""The rendered copy of the user's configuration: every file, with the gated parts commented out.
 
 A copy lies in the generation under ``source`` and its own path, the root file as ``nginx.conf``. Includes lead to the
-copies, pairs to the generation's own, and every other path that NGINX takes relative to its configuration is absolute.
+copies, pairs to the generation's own files, and every other path relative to the configuration becomes absolute.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ class PairFiles:
 
 @dataclass(frozen=True)
 class Copy:
-    """The copies by their path in the generation, and for each the user's file and the way back to its lines."""
+    """The copies by their path in the generation, and for each the user's file and the line map."""
 
     texts: Mapping[str, str]
     origins: Mapping[str, tuple[str, Rendered]] = field(repr=False)
     stand_ins: Mapping[str, tuple[StandIn, ...]] = field(default_factory=dict, repr=False)
 
     def neighbours(self, path: str, line: int) -> tuple[Server, ...]:
-        """The servers that a stand-in is for, by a line of it."""
+        """The running servers on the socket of a stand-in, by a line of it."""
         found = at_line(self.stand_ins.get(path, ()), line)
         return found.neighbours if found else ()
 
     def origin(self, path: str, line: int) -> Place | None:
-        """The user's file and line that a line of a copy comes from; None for a file that is certfront's own."""
+        """The user's file and line behind a line of a copy; None for certfront's own files."""
         if stand_in := at_line(self.stand_ins.get(path, ()), line):
             return stand_in.listen.file, stand_in.listen.directive.line
         if path not in self.origins:
@@ -63,9 +63,9 @@ class Copy:
 
 
 class Copier:
-    """Copies the configuration of a ``gate``. ``pairs`` has the files of the usable pairs, by identity.
+    """The rendering of one configuration behind a ``gate``. ``pairs`` has the files of credentials, by identity.
 
-    ``when`` is said above everything that is commented out.
+    ``when`` is written above all gated parts.
     """
 
     def __init__(self, gate: Gate, pairs: Mapping[str, PairFiles], *, when: str = "") -> None:
@@ -74,9 +74,9 @@ class Copier:
         self.prefix = folder(self.user.root)
 
     def copy(self, *, http: str, main: str, keep_user: bool, edits: Iterable[FileEdit] = ()) -> Copy:
-        """Copy all files. ``http`` is put in at the end of the ``http`` block, ``main`` behind everything.
+        """Copy all files. ``http`` is inserted at the end of the ``http`` block, ``main`` at the end of the root file.
 
-        ``edits`` are what else is to change.
+        ``edits`` are additional edits.
         """
         found = stand_ins(self.gate)
         servers = (edit for server in self.configuration.servers for edit in self._server(server))
@@ -90,7 +90,7 @@ class Copier:
         return Copy(texts, origins, {_STAND_INS.format(context): some for context, some in found.items()})
 
     def path(self, file: str) -> str:
-        """Where a file's copy lies in the generation."""
+        """The path of a file's copy in the generation."""
         return "nginx.conf" if file == self.user.root else _FOLDER + posixpath.normpath(file)
 
     def _rendered(self, file: str, edits: tuple[Edit, ...]) -> Rendered:
@@ -100,7 +100,7 @@ class Copier:
         return _rendered(text, edits, self.when if any(isinstance(edit, CommentOut) for edit in edits) else "")
 
     def _server(self, server: Server) -> Iterator[FileEdit]:
-        """Nothing of it runs, or all but some listeners and pairs."""
+        """Edit a server: comment it out as a whole, or only some of its listeners and pairs."""
         lost, reason = self.gate.lost(server), self.gate.servers.get(server.place, "")
         if reason and len(lost) == len(server.listeners):
             yield _out(server.block, reason)
@@ -125,7 +125,7 @@ class Copier:
             yield self._outer_password_file(server.context, path)
 
     def _outer_password_file(self, context: str, path: str) -> FileEdit:
-        """Outside of servers, for all that NGINX loads the pair for, ours among them."""
+        """Set the password file outside of servers, for all servers that load the pair, certfront's included."""
         level = self.configuration.levels[context]
         if known := level.get("ssl_password_file"):
             return _word(known[0], path)
@@ -133,7 +133,7 @@ class Copier:
         return _put(first.file, first.directive.start, f"ssl_password_file {quote(path)}; ")
 
     def _untaken(self) -> Iterator[FileEdit]:
-        """A certificate outside of servers that no running TLS server takes goes: NGINX would load it for ours, too."""
+        """Comment out a certificate outside of servers that none of them uses: NGINX would load it for ours."""
         servers = self.configuration.servers
         running = (server for server in servers if server.tls and server.place not in self.gate.servers)
         taken = {pair.certificate.place for server in running for pair in server.pairs}
@@ -148,7 +148,7 @@ class Copier:
         return (_out(block, self.gate.refusals.servers[block.place]) for block in self.gate.blocks)
 
     def _faults(self) -> Iterator[FileEdit]:
-        """An include that leads nowhere is commented out; within a server, the server is."""
+        """Comment out an include that leads nowhere; within a server, the server is gated instead."""
         for fault in self.configuration.faults:
             last = fault.within[-1] if fault.within else None
             if last and last.name == "include" and fault.file not in self.user.broken:
@@ -203,8 +203,8 @@ def _put(file: str, at: int, text: str) -> FileEdit:
 def _by_file(edits: Iterable[FileEdit], otherwise: Iterable[FileEdit]) -> Mapping[str, tuple[Edit, ...]]:
     """The edits of each file, at most one of a kind for a span.
 
-    Of the ``edits`` only those of servers can meet there, in a file that several include: the first server's counts.
-    What is to be done ``otherwise`` is for spans that none of them changes. All that is put in at a place stays.
+    Only servers' ``edits`` can coincide, in a file that several servers include: the first server's counts. The edits
+    ``otherwise`` apply to spans without another edit. All insertions at one place are kept.
     """
     found: dict[str, dict[object, Edit]] = {}
     for file, edit in (*edits, *otherwise):
@@ -215,5 +215,5 @@ def _by_file(edits: Iterable[FileEdit], otherwise: Iterable[FileEdit]) -> Mappin
 
 @lru_cache(maxsize=_MOST_COPIES)
 def _rendered(text: str, edits: tuple[Edit, ...], when: str) -> Rendered:
-    """From one generation to the next most files stay as they are."""
+    """The rendered text, cached, as most files are equal in consecutive generations."""
     return render(text, edits, when)

@@ -1,4 +1,4 @@
-"""The built-in site: settings to NGINX configuration, with what has no certificate yet commented out."""
+"""The built-in site and certfront's own server: NGINX configuration, filled from templates."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ HSTS = "max-age=63072000"  # two years, as Mozilla's profiles have it: for users
 
 @dataclass(frozen=True)
 class Facts:
-    """What the machine and its NGINX can do. ``user`` is a ``user`` directive's argument, or empty.
+    """The features of the machine and of its NGINX. ``user`` is the argument of a ``user`` directive, or empty.
 
-    ``http3`` may be False as well where nobody wants to know. ``openssl`` is NGINX's version of it, empty for another
-    library. ``nofile`` is the most descriptors that a process may have, 0 for no limit. ``outputs`` are
-    NGINX's usual logs that are links to standard output or error.
+    ``http3`` may also be False where nobody asks for it. ``openssl`` is the version of NGINX's OpenSSL, empty for
+    another library. ``nofile`` is the limit of descriptors for a process, 0 for none. ``outputs`` are NGINX's usual log
+    files that are links to standard output or error.
     """
 
     nginx_version: tuple[int, int, int]
@@ -119,7 +119,7 @@ def _snippets(templates: Mapping[str, str], values: Mapping[str, str]) -> dict[s
 
 
 def shortcomings(settings: Settings, facts: Facts) -> tuple[str, ...]:
-    """A sentence for each thing that the settings ask for and this NGINX cannot do."""
+    """A warning for each setting that this NGINX does not support."""
     if not settings.http3 or facts.http3:
         return ()
     needed = "1.25.0 or newer, built --with-http_v3_module"
@@ -158,7 +158,7 @@ def main_additions(settings: Settings, facts: Facts, user: Surroundings) -> str:
 
 
 def _servers_before(settings: Settings, user: Surroundings) -> tuple[str, ...]:
-    """The built-in servers besides the TLS one. Whoever brings servers of their own and names no site has no other."""
+    """The built-in servers besides the TLS one; none for a user's configuration without a site name."""
     if settings.server_names:
         return ("site-http", "site-unknown")
     return () if settings.http_port in user.ports else ("site-http",)
@@ -201,7 +201,7 @@ def _values(
 
 
 def _quoted(page: str) -> str:
-    """A page as one NGINX string, so that serving it needs no file that the workers would have to reach."""
+    """A page as one NGINX string, so that workers need no access to a file."""
     flat = " ".join(page.split())
     return "'" + flat.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
@@ -229,7 +229,7 @@ def _main_values(settings: Settings, facts: Facts, generation: int) -> dict[str,
 
 
 def _own_socket(run_dir: str) -> str:
-    """The socket in the run folder; by its name alone where its path is too long: NGINX works in that folder."""
+    """The path of the socket in the run folder, NGINX's working folder; its name alone for a long path."""
     path = f"{run_dir}/{NGINX_SOCKET}"
     return path if len(path.encode(errors="surrogateescape")) <= _SOCKET_ADDRESS else NGINX_SOCKET
 
@@ -260,16 +260,17 @@ def _http3(settings: Settings, facts: Facts) -> bool:
 
 
 def _quic(port: int, user: Surroundings) -> str:
-    """What may be said once for each QUIC socket, in a server that is always there.
+    """The parameters that one server may set for a QUIC socket, for a server that always runs.
 
-    With ``reuseport`` every worker has a socket of its own, and the kernel always gives it the same visitors' packets.
+    With ``reuseport`` every worker has a socket of its own, and the kernel sends all packets of a client to the same
+    one.
     """
     once = [word for word in ("reuseport", "default_server") if (port, word) not in user.quic]
     return " ".join([" quic", *once])
 
 
 def _listen(port: int, options: str, facts: Facts, only: str = "") -> str:
-    """For one address ``only``, or for all of them."""
+    """The ``listen`` lines for one address ``only``, or for all addresses."""
     addresses = [str(port)] + ([f"[::]:{port}"] if facts.ipv6 else [])
     if only:
         addresses = [f"[{only}]:{port}" if ":" in only else f"{only}:{port}"]
@@ -277,10 +278,10 @@ def _listen(port: int, options: str, facts: Facts, only: str = "") -> str:
 
 
 def _target(name: str, text: str, facts: Facts) -> dict[str, str]:
-    """What a URL to proxy to consists of.
+    """The parts of a URL to proxy to.
 
-    NGINX's resolver asks name servers only, so what the hosts file says is filled in here; then TLS has to be told the
-    name apart.
+    NGINX's resolver asks name servers only, so addresses in the hosts file are filled in here; then TLS needs the name
+    separately.
     """
     url = urlsplit(text)
     host = url.hostname or ""

@@ -1,4 +1,4 @@
-"""What the built-in servers have to know of the user's configuration that they are put into."""
+"""The facts about the user's configuration that the built-in servers depend on."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from entrypoint.core.generation import inheritance
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The user's configuration, where the built-in servers are put into one.
+    """The user's configuration around the built-in servers.
 
-    Directives are those that it sets itself, ports those of its HTTP servers, and ``taken`` the ones among them that
-    have a ``default_server``. ``quic`` has the parameters of its QUIC listeners, each with its port. On ``foreign``
-    ports TLS or another protocol than HTTP is spoken: no plain HTTP server of ours can be there.
+    Directives are those that it sets itself, ports those of its HTTP servers, and ``taken`` the ports that have a
+    ``default_server``. ``quic`` has the parameters of its QUIC listeners, each with its port. ``foreign`` ports have
+    TLS or another protocol than HTTP, so that no plain HTTP server of certfront's can listen there.
     """
 
     main: frozenset[str] = frozenset()
@@ -27,7 +27,7 @@ class Surroundings:
 
 
 def around(configuration: Configuration) -> Surroundings:
-    """What the built-in servers have to know of a configuration."""
+    """The surroundings in a configuration."""
     servers = [server for server in configuration.servers if server.context == "http"]
     sockets = [listener for server in servers for listener in server.listeners]
     listeners = [socket for socket in sockets if not socket.udp]
@@ -42,7 +42,7 @@ def around(configuration: Configuration) -> Surroundings:
 
 
 def not_inherited(user: Surroundings) -> dict[str, str]:
-    """What the user's ``http`` block must not impose on our servers, though NGINX lets them inherit it."""
+    """The directives that keep certfront's servers from inheriting the settings of the user's ``http`` block."""
     off = "ssl_verify_client off;" if "ssl_verify_client" in user.http else ""
     trusts = not {"ssl_client_certificate", "ssl_trusted_certificate"}.isdisjoint(user.http)
     return {
