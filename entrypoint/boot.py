@@ -215,7 +215,7 @@ def _say_taken_ports(settings: Settings) -> None:
     if settings.server_names:
         ports |= {"HTTP_PORT": settings.http_port, "HTTPS_PORT": settings.https_port}
     for variable, port in ports.items():
-        if nginx.port_taken(port):
+        if nginx.taken("tcp", "", port):
             log.error(
                 "%s: another program listens on port %d, so NGINX cannot: stop that, or set %s to a port that nothing "
                 "else uses",

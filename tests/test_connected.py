@@ -83,7 +83,7 @@ def test_dropped(site: Site, which: str) -> None:
         site.apply(lost)
     assert caught.value.problem.outcome is Outcome.NOT_SERVED
     until(lambda: nginx.generation(site.settings.run_dir) == 1, "what ran before")
-    until(lambda: nginx.port_taken(port), "its socket")
+    until(lambda: nginx.taken("tcp", "", port), "its socket")
 
 
 @pytest.mark.parametrize("how", ["removed", "moved", "gated"])

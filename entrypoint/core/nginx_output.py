@@ -71,6 +71,15 @@ def refusal(said: tuple[Line, ...]) -> str:
     return ""
 
 
+def hint(refusal: str, uid: int) -> str:
+    """What to do where NGINX, run by this user, cannot bind; empty for other refusals."""
+    if re.search(r"bind\(\) to .* failed \(13:", refusal):
+        return f"uid {uid} may not listen there: set HTTP_PORT and HTTPS_PORT to ports above 1023"
+    if re.search(r"bind\(\) to .* failed \(99:", refusal):
+        return "no interface of this machine has that address: is STATUS_ADDRESS right?"
+    return ""
+
+
 def refused_reload(said: tuple[Line, ...]) -> str:
     """Why NGINX refused to take up a configuration; empty while it may still do so: it binds several times."""
     texts = [line.text for line in said if line.level == "emerg"]

@@ -60,10 +60,20 @@ def test(program: str, config: Path, run_dir: Path | None = None) -> tuple[str, 
 
     Raises `Refused` (config-rejected) with NGINX's message, `Untested` where it has none.
     """
-    command = [program, "-t", "-q", "-e", "stderr", "-c", str(config)]
+    done = _tested([program, "-t", "-q", "-e", "stderr", "-c", str(config)], run_dir)
+    said = nginx_output.lines(done.stderr.decode(errors="surrogateescape"))
+    if done.returncode < 0:
+        raise Untested(Outcome.CONFIG_REJECTED, f"nginx -t was ended by {signal.Signals(-done.returncode).name}")
+    if done.returncode:
+        message = nginx_output.refusal(said) or f"nginx -t ended with status {done.returncode} and no message"
+        raise Refused(Outcome.CONFIG_REJECTED, message, nginx_output.hint(message, os.geteuid()))
+    return nginx_output.warnings(said)
+
+
+def _tested(command: list[str], run_dir: Path | None) -> subprocess.CompletedProcess[bytes]:
     # Without a usable password NGINX asks on standard input, for ever if it is left open.
     try:
-        done = subprocess.run(
+        return subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -77,21 +87,6 @@ def test(program: str, config: Path, run_dir: Path | None = None) -> tuple[str, 
     except OSError as error:  # no memory, no process
         hint = "is there memory left, and a process (the limits of the container)?"
         raise Untested(Outcome.CONFIG_REJECTED, f"nginx -t could not be started: {error.strerror}", hint) from None
-    said = nginx_output.lines(done.stderr.decode(errors="surrogateescape"))
-    if done.returncode < 0:
-        raise Untested(Outcome.CONFIG_REJECTED, f"nginx -t was ended by {signal.Signals(-done.returncode).name}")
-    if done.returncode:
-        message = nginx_output.refusal(said) or f"nginx -t ended with status {done.returncode} and no message"
-        raise Refused(Outcome.CONFIG_REJECTED, message, _hint(message))
-    return nginx_output.warnings(said)
-
-
-def _hint(message: str) -> str:
-    if re.search(r"bind\(\) to .* failed \(13:", message):
-        return f"uid {os.geteuid()} may not listen there: set HTTP_PORT and HTTPS_PORT to ports above 1023"
-    if re.search(r"bind\(\) to .* failed \(99:", message):
-        return "no interface of this machine has that address: is STATUS_ADDRESS right?"
-    return ""
 
 
 def taken(kind: str, address: str, port: int) -> str:
@@ -99,7 +94,7 @@ def taken(kind: str, address: str, port: int) -> str:
     udp, family = kind == "udp", socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, not udp)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, not udp)  # as NGINX: old connections are no rival
             if family == socket.AF_INET6:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             probe.bind((address, port))
@@ -109,18 +104,6 @@ def taken(kind: str, address: str, port: int) -> str:
         shown = f"[{address}]" if ":" in address else address
         return f"bind() to {shown}:{port} failed ({error.strerror})" if error.errno == errno.EADDRINUSE else ""
     return ""
-
-
-def port_taken(port: int) -> bool:
-    """Whether another program listens on a port, on any address: NGINX's test does not tell."""
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as NGINX does: old connections are no rival
-            probe.bind(("", port))
-            probe.listen()
-    except OSError as error:
-        return error.errno == errno.EADDRINUSE
-    return False
 
 
 def ask(run_dir: Path, path: str) -> tuple[int, str]:

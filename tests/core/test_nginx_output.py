@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from entrypoint.core import nginx_output
-from entrypoint.core.nginx_output import Build, Line, build, lines, refusal, refused_reload, warnings
+from entrypoint.core.nginx_output import Build, Line, build, hint, lines, refusal, refused_reload, warnings
 
 _STAMP = "2026/03/01 12:00:00"
 _WARN = f"{_STAMP} [warn] 7#7: duplicate MIME type in /a:1\n"
@@ -82,3 +82,10 @@ def test_for_a_person() -> None:
     said = "2026/03/01 12:00:00 [emerg] 7#7: no [warn] 7#7: here\nnginx: [warn] as it is\nnginx: test failed\n"
     expected = "nginx: [emerg] no [warn] 7#7: here\nnginx: [warn] as it is\nnginx: test failed\n"
     assert nginx_output.for_a_person(said) == expected
+
+
+def test_what_to_do() -> None:
+    """Ports that this user may not have and addresses that nobody has are explained, and nothing else is."""
+    assert "uid 101 may not listen there" in hint("bind() to 0.0.0.0:80 failed (13: Permission denied)", 101)
+    assert "STATUS_ADDRESS" in hint("bind() to 192.0.2.1:81 failed (99: Cannot assign requested address)", 101)
+    assert hint("bind() to 0.0.0.0:80 failed (98: Address already in use)", 101) == ""
