@@ -23,8 +23,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrypoint.core.model import Key, KeyType, Outcome, Problem, Refused
+from entrypoint.core.x509 import private_key
 from entrypoint.core.x509.pem import is_encrypted
-from entrypoint.edges.keys import load, read_passwords, warn_about_mode
+from entrypoint.edges import keys
+from entrypoint.edges.keys import load, warn_about_mode
 from tests.support.pki import PrivateKey, ec_key, issue, key_of, key_pem, root, rsa_key
 
 SECRET = b"correct horse battery"
@@ -39,6 +41,11 @@ def read(folder: Path, pem: bytes, passwords: bytes | None = SECRET) -> Key:
     if passwords is not None:
         (folder / "ssl_pw.txt").write_bytes(passwords)
     return load(folder / "key.pem", folder / "ssl_pw.txt")
+
+
+def _passwords(path: Path) -> tuple[bytes, ...]:
+    """The passwords of a password file as `load` reads it."""
+    return private_key.passwords(path, keys._content(path, "the password file"))
 
 
 def refusal(folder: Path, pem: bytes, passwords: bytes | None = SECRET) -> Problem:
@@ -274,7 +281,7 @@ def test_a_key_that_may_not_be_read_says_whose_it_is(tmp_path: Path) -> None:
         path.touch(mode=0)
         try:
             with not_root(), pytest.raises(Refused, match=f"{what} .* may not be read") as refused:
-                load(path, path) if name == "key" else read_passwords(path)
+                load(path, path) if name == "key" else _passwords(path)
             uid = os.geteuid() or 65534
         finally:
             path.unlink()
@@ -331,7 +338,7 @@ def test_a_directory_in_the_file_s_place_is_explained(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     assert warn_about_mode(tmp_path) is None
     with pytest.raises(Refused, match=r"the password file .* is a directory"):
-        read_passwords(tmp_path)
+        _passwords(tmp_path)
 
 
 def test_a_named_pipe_does_not_hang(tmp_path: Path) -> None:
@@ -368,21 +375,21 @@ def test_an_impossible_path_is_unreadable(tmp_path: Path) -> None:
 def test_passwords_are_read_as_nginx_reads_them(content: bytes, passwords: tuple[bytes, ...], tmp_path: Path) -> None:
     """One a line, only the line's end cut off, empty lines skipped."""
     (tmp_path / "pw").write_bytes(content)
-    assert read_passwords(tmp_path / "pw") == passwords
+    assert _passwords(tmp_path / "pw") == passwords
 
 
 def test_no_password_file_holds_no_password(tmp_path: Path) -> None:
     """A plain key needs none."""
-    assert read_passwords(tmp_path / "none") == ()
+    assert _passwords(tmp_path / "none") == ()
     (tmp_path / "file").touch()
-    assert read_passwords(tmp_path / "file" / "none") == ()
+    assert _passwords(tmp_path / "file" / "none") == ()
 
 
 def test_a_password_too_long_for_nginx_is_refused(tmp_path: Path) -> None:
     """NGINX would stop at it: better said here, without printing it."""
     (tmp_path / "pw").write_bytes(b"x" * 4096)
     with pytest.raises(Refused, match="more than 4095 bytes") as refused:
-        read_passwords(tmp_path / "pw")
+        _passwords(tmp_path / "pw")
     assert "xxx" not in repr(refused.value.problem)
 
 

@@ -79,7 +79,7 @@ def test_a_key(odd: tuple[Path, str]) -> None:
         keys.load(path, path)
     assert refused.value.problem.outcome is Outcome.KEY_UNREADABLE
     with pytest.raises(Refused) as refused:
-        keys.read_passwords(path)
+        keys._content(path, "the password file")
     assert refused.value.problem.outcome is Outcome.KEY_UNREADABLE
     assert key_files.passwords(path) == ()
 

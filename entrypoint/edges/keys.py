@@ -1,4 +1,4 @@
-"""Files with secrets: read without blocking, and refused with advice for the user that certfront runs as."""
+"""Private keys and their passwords, read without waiting from the administrator's files; nothing is ever written."""
 
 from __future__ import annotations
 
@@ -7,17 +7,29 @@ import os
 import stat
 from pathlib import Path
 
-from entrypoint.core.model import Outcome, Refused
+from entrypoint.core.model import Key, Outcome, Refused
+from entrypoint.core.x509 import private_key
 from entrypoint.system import files
 
 
-def read(path: Path, what: str) -> bytes:
-    """The file's content; FileNotFoundError and NotADirectoryError pass, all other errors become `Refused`."""
+def load(path: Path, password_file: Path) -> Key:
+    """The first private key in ``path``, opened by the first password that fits.
+
+    Raises Refused: key-missing; key-unreadable for a file that holds no RSA, ECDSA or EdDSA key in PEM, or cannot be
+    read; wrong-password where it is encrypted and no password opens it.
+    """
+    block = private_key.find(path, _content(path, "the key file"))
+    passwords = _content(password_file, "the password file") if block.encrypted else None
+    return private_key.opened(path, block, password_file, passwords)
+
+
+def _content(path: Path, what: str) -> bytes | None:
+    """The file's content, None for a missing one; all other errors become `Refused`."""
     try:
         with files.opened(path) as file:
             content = file.read(files.LARGEST + 1)
     except (FileNotFoundError, NotADirectoryError):
-        raise
+        return None
     except IsADirectoryError:
         raise _directory(path, what) from None
     except PermissionError:

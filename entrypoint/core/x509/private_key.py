@@ -1,14 +1,11 @@
-"""Private keys and their passwords, read from the administrator's files.
+"""A private key and its passwords as NGINX reads them from files: opened, or refused with what to do.
 
-Nothing is ever written, and no exception, ``repr`` or log holds a password or a key: the result is a `Key` in PEM as
-NGINX reads it, still encrypted if it was. The library for keys is imported when the first key is read: the agent starts
-without waiting for it.
+No exception, ``repr`` or log holds a password or a key: the result is a `Key` in PEM, still encrypted if it was. The
+library for keys is imported when the first key is read: the agent starts without waiting for it.
 """
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from entrypoint.core.model import Key, KeyType, Outcome, Refused
@@ -16,12 +13,11 @@ from entrypoint.core.x509 import key_pem, traditional
 from entrypoint.core.x509.key_pem import KeyBlock
 from entrypoint.core.x509.password_lines import oddities
 from entrypoint.core.x509.pem import split_passwords
-from entrypoint.edges.keys.files import read, warn_about_mode
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+    from pathlib import Path
 
-__all__ = ["load", "read_passwords", "warn_about_mode"]
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 _LONGEST_PASSWORD = 4095  # bytes, as NGINX's ssl_password_file has it
 _EXPORT = "export the key from the TLS Credentials document as an encrypted PEM file"
@@ -30,55 +26,17 @@ _CONVERT = "openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD -out NEW converts the e
 _LEGACY = "openssl pkcs8 -topk8 -v2 aes-256-cbc -provider default -provider legacy -in OLD -out NEW converts it"
 
 
-def load(path: Path, password_file: Path) -> Key:
-    """The first private key in ``path``, opened by the first password that fits.
+def find(path: Path, content: bytes | None) -> KeyBlock:
+    """The first private key in a file, None being the content of a missing one; OpenSSL skips what is before it too.
 
-    Raises Refused: key-missing; key-unreadable for a file that holds no RSA, ECDSA or EdDSA key in PEM, or cannot be
-    read; wrong-password where it is encrypted and no password opens it.
+    Raises Refused: key-missing; key-unreadable for a file that holds no key in PEM, or none that NGINX reads.
     """
-    block = _private_key_block(path, _read_key_file(path))
-    if block.encrypted:
-        private, password = _unlock(path, block, password_file)
-    else:
-        private, password = _open(path, block), None
-    key_type, spki = _public_half(path, private)
-    return Key(key_type, spki, block.pem, password)
-
-
-def read_passwords(path: Path) -> tuple[bytes, ...]:
-    """The passwords in ``path``, one a line, as NGINX reads ssl_password_file.
-
-    Only the line end is removed (LF or CR LF): spaces are part of a password. Empty lines are skipped; a file that does
-    not exist holds none. Raises Refused (key-unreadable) otherwise.
-    """
-    passwords = split_passwords(_password_file(path))
-    if any(len(password) > _LONGEST_PASSWORD for password in passwords):
-        detail = f"the password file {path} has a line of more than {_LONGEST_PASSWORD} bytes"
-        raise Refused(Outcome.KEY_UNREADABLE, detail, "NGINX takes no longer ones: one password a line")
-    return passwords
-
-
-def _password_file(path: Path) -> bytes:
-    try:
-        return read(path, "the password file")
-    except (FileNotFoundError, NotADirectoryError):
-        return b""
-
-
-def _read_key_file(path: Path) -> bytes:
-    try:
-        content = read(path, "the key file")
-    except (FileNotFoundError, NotADirectoryError):
+    if content is None:
         detail = f"there is no key file {path}"
         hint = f"{_EXPORT}, and mount it there; KEY_FILE, or ssl_certificate_key in a server of yours, says where"
-        raise Refused(Outcome.KEY_MISSING, detail, hint) from None
+        raise Refused(Outcome.KEY_MISSING, detail, hint)
     if not content.strip():
         raise Refused(Outcome.KEY_UNREADABLE, f"the key file {path} is empty", _EXPORT)
-    return content
-
-
-def _private_key_block(path: Path, content: bytes) -> KeyBlock:
-    """The first private key; as OpenSSL, and so NGINX, does, text before it is skipped."""
     try:
         block = key_pem.find(content)
     except key_pem.Damaged as error:
@@ -108,6 +66,33 @@ def _instead(content: bytes) -> tuple[str, str]:
     return "something that is not PEM", _EXPORT
 
 
+def opened(path: Path, block: KeyBlock, password_file: Path, content: bytes | None) -> Key:
+    """The key in ``path``, opened by the first password that fits of the password file's content; None: it is missing.
+
+    Raises Refused: key-unreadable for a key that is not RSA, ECDSA or EdDSA, and for a damaged one; wrong-password
+    where it is encrypted and no password opens it.
+    """
+    if block.encrypted:
+        private, password = _unlock(path, block, password_file, content)
+    else:
+        private, password = _open(path, block), None
+    key_type, spki = _public_half(path, private)
+    return Key(key_type, spki, block.pem, password)
+
+
+def passwords(path: Path, content: bytes | None) -> tuple[bytes, ...]:
+    """The passwords in a password file, one a line, as NGINX reads ssl_password_file.
+
+    Only the line end is removed (LF or CR LF): spaces are part of a password. Empty lines are skipped; a missing file
+    holds none. Raises Refused (key-unreadable) for a line that NGINX refuses.
+    """
+    found = split_passwords(content or b"")
+    if any(len(password) > _LONGEST_PASSWORD for password in found):
+        detail = f"the password file {path} has a line of more than {_LONGEST_PASSWORD} bytes"
+        raise Refused(Outcome.KEY_UNREADABLE, detail, "NGINX takes no longer ones: one password a line")
+    return found
+
+
 def _open(path: Path, block: KeyBlock) -> PrivateKeyTypes:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -121,13 +106,13 @@ def _open(path: Path, block: KeyBlock) -> PrivateKeyTypes:
         raise Refused(Outcome.KEY_UNREADABLE, detail, f"{_SUPPORTED}; {_EXPORT}") from None
 
 
-def _unlock(path: Path, block: KeyBlock, password_file: Path) -> tuple[PrivateKeyTypes, bytes]:
+def _unlock(path: Path, block: KeyBlock, password_file: Path, content: bytes | None) -> tuple[PrivateKeyTypes, bytes]:
     """The key and the password that opened it; raises Refused."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    passwords = read_passwords(password_file)
-    for password in passwords:
+    offered = passwords(password_file, content)
+    for password in offered:
         try:
             return load_pem_private_key(block.block, password), password
         except UnsupportedAlgorithm as error:
@@ -141,18 +126,18 @@ def _unlock(path: Path, block: KeyBlock, password_file: Path) -> tuple[PrivateKe
                 detail = f"the private key in {path} is damaged, though the password is right: is a line missing?"
                 hint = f"copy the whole file again, from BEGIN to END, or {_EXPORT}"
                 raise Refused(Outcome.KEY_UNREADABLE, detail, hint) from None
-    raise _locked(path, password_file, len(passwords))
+    raise _locked(path, password_file, content, len(offered))
 
 
-def _locked(path: Path, password_file: Path, tried: int) -> Refused:
+def _locked(path: Path, password_file: Path, content: bytes | None, tried: int) -> Refused:
     named = "KEY_PASSWORD_FILE, or ssl_password_file in a server of yours"
     hint = f"write the export's password into {password_file} ({named}), one a line"
     if tried:
         some = "the password" if tried == 1 else f"none of the {tried} passwords"
         detail = f"the key file {path} is encrypted, and {some} in {password_file} does {'not ' * (tried == 1)}open it"
-        odd = [f"{password_file}: {oddity}" for oddity in oddities(_password_file(password_file))]
+        odd = [f"{password_file}: {oddity}" for oddity in oddities(content or b"")]
         return Refused(Outcome.WRONG_PASSWORD, detail, "; ".join([*odd, hint]))
-    state = "holds no password" if os.path.exists(password_file) else "does not exist"  # noqa: PTH110
+    state = "does not exist" if content is None else "holds no password"
     detail = f"the key file {path} is encrypted, and the password file {password_file} {state}"
     return Refused(Outcome.WRONG_PASSWORD, detail, hint)
 
