@@ -1,4 +1,4 @@
-"""The status as text for a person; in colour where the caller says so."""
+"""The status as text for people, in colour if the caller asks for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def overview(status: dict[str, Any], *, colour: bool = False) -> str:
 
 
 def _configuration(found: dict[str, Any]) -> list[str]:
-    """What of the user's own files does not run, and what is said of them besides."""
+    """The gated parts of the user's configuration, and the warnings."""
     problem = [f"configuration: {found['problem']}"] if found.get("problem") else []
     kinds = {"commented_out": "commented out", "warnings": "warning"}
     entries = ((said, each) for kind, said in kinds.items() for each in found.get(kind, ()))
@@ -29,7 +29,7 @@ def _configuration(found: dict[str, Any]) -> list[str]:
 
 
 def certificate(entry: dict[str, Any], *, colour: bool = False) -> str:
-    """One certificate: a line of state, and what is served or what is wrong below it."""
+    """One certificate: a line with its state, then the served certificate or the problem."""
     entry = all_shown(entry, lines=False)
     kind = f" ({entry['key_type']})" if entry["key_type"] else ""
     state = f"\x1b[{_COLOURS[entry['state']]}m{entry['state']}\x1b[0m" if colour else entry["state"]

@@ -30,7 +30,8 @@ class ConfigFiles:
 
     The ``packaged`` configuration takes their place where there is no root file, and its snippets are for includes that
     match no file of the user's. Files in the run folder's ``conf.d`` (templates that were filled on a read-only root)
-    are read as if the ``http`` block included them at its end. ``ran`` is what ran last.
+    are read as if the ``http`` block included them at its end. ``ran`` are the files of the configuration that ran
+    last.
     """
 
     def __init__(self, settings: Settings, packaged: UserConfig, ran: Ran | None = None) -> None:
@@ -58,7 +59,7 @@ class ConfigFiles:
         return tuple(sorted({Path(path) for path in found if path and not is_glob(path)}))
 
     def read(self) -> UserConfig:
-        """The configuration as it is now, the packaged one without a root file; read again only if something changed.
+        """The configuration of now, the packaged one without a root file; read again only if something changed.
 
         Raises `Refused` (config-rejected) for a root file that cannot be read or parsed, and for files that were read
         before and, though nobody removed them, cannot be found or read any more: then nothing is known.
@@ -134,7 +135,7 @@ class ConfigFiles:
         return (pattern,) if not found and pattern in self.snippets else found
 
     def _with_more(self, text: str, parsed: Parsed | SyntaxFault) -> tuple[str, Parsed | SyntaxFault]:
-        """Without a line of its own, so that the lines of the user's file keep their numbers.
+        """Include the run folder's files in the ``http`` block, without a new line, so that line numbers stay.
 
         Before the ``}`` that closes a block no comment is open, whatever else its line holds.
         """

@@ -71,7 +71,7 @@ class Configuration:
 class UserConfig:
     """The user's configuration as read, or the ``packaged`` one where there is none.
 
-    Texts are by absolute path, ``parsed`` are their trees, and ``configuration`` is what they mean.
+    Texts are by absolute path, ``parsed`` are their trees, and ``configuration`` is their meaning.
     """
 
     root: str
@@ -84,30 +84,30 @@ class UserConfig:
 
     @cached_property
     def broken(self) -> Mapping[str, Fault]:
-        """What is wrong with the files that could not be parsed."""
+        """The syntax errors of the files that could not be parsed."""
         return syntax_faults(self.parsed)
 
     @property
     def own(self) -> Mapping[str, str]:
-        """The texts of the user's own files: none of the packaged ones."""
+        """The texts of the user's own files, without the packaged ones."""
         return {} if self.packaged else self.texts
 
     def directives(self) -> Iterator[tuple[str, Directive]]:
-        """Every directive of the user's own files, each with its file."""
+        """All directives of the user's own files, each with its file."""
         for file in self.configuration.files if self.own else ():
             parsed = self.parsed[file]
             for directive in walk(parsed.directives) if isinstance(parsed, Parsed) else ():
                 yield file, directive
 
     def as_json(self) -> dict[str, Any]:
-        """To be read again by `from_json`."""
+        """The texts as JSON, for `from_json`."""
         unread = {path: [each.reason, each.is_file] for path, each in self.unread.items()}
         matches = {pattern: list(paths) for pattern, paths in self.matches.items()}
         return {"root": self.root, "texts": dict(self.texts), "matches": matches, "unread": unread}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> UserConfig:
-        """What `as_json` gave."""
+        """The configuration in the JSON of `as_json`."""
         unread = {path: Unread(reason, is_file) for path, (reason, is_file) in value["unread"].items()}
         return user_config(value["root"], value["texts"], value["matches"], unread)
 
@@ -121,7 +121,7 @@ def user_config(
     *,
     packaged: bool = False,
 ) -> UserConfig:
-    """A configuration from its texts; the module `includes` says what the others are."""
+    """A configuration from its texts; the module `includes` describes the other arguments."""
     parsed, unread = parsed or {path: attempt(text) for path, text in texts.items()}, unread or {}
     return UserConfig(root, texts, parsed, read(root, parsed, matches, unread), matches, unread, packaged)
 
@@ -132,7 +132,7 @@ def read(
     matches: Mapping[str, Sequence[str]],
     unread: Mapping[str, Unread] | None = None,
 ) -> Configuration:
-    """Read a configuration from its files; the module `includes` says what they are."""
+    """The meaning of a configuration's files; the module `includes` describes the arguments."""
     return _Reader(Tree(root, files, matches, unread or {})).read()
 
 

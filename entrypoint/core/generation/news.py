@@ -20,7 +20,7 @@ class Line(NamedTuple):
 
 
 class News:
-    """What was said before. ``user`` is what runs at the beginning, ``problem`` what is known to be wrong with it."""
+    """The known state. ``user`` is the running configuration at the beginning, ``problem`` its known fault."""
 
     def __init__(self, user: UserConfig, problem: str = "") -> None:
         self._user, self._problem = user, problem
