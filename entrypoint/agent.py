@@ -19,10 +19,11 @@ from typing import Any
 from entrypoint import editions
 from entrypoint.attempts import Attempts
 from entrypoint.check import check_all
+from entrypoint.core.facts import Facts
 from entrypoint.core.generation.ending import Ending
 from entrypoint.core.generation.managed import Found, ManagedPair
 from entrypoint.core.generation.plan import Plan
-from entrypoint.core.generation.site import Facts, packaged_config
+from entrypoint.core.generation.site import packaged_config
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.settings import Settings
 from entrypoint.core.times import rfc3339
@@ -178,7 +179,7 @@ class Agent:
         reasons = {pair.identity: pair.record.detail for pair in self.pairs.managed if pair.record.detail}
         reasons |= {identity: found.problem.detail for identity, found in findings.items() if found.problem}
         when = rfc3339(self.clock())
-        return Plan(self.settings, self.facts, self.templates, usable, reasons, self.pairs.source, when=when)
+        return Plan(self.settings, self.facts, self.templates, usable, reasons, self.pairs.user, when=when)
 
     async def _converge(self) -> None:
         """Prove the generation that the start or a killed agent left as current; if that fails, the last proved one."""
@@ -193,7 +194,7 @@ class Agent:
     def _plan_of(self, current: Generation) -> Plan:
         usable = {pair.identity: kept for pair in self.pairs.managed if (kept := pair.running)}
         refusals = current.manifest.refusals
-        ran = editions.last(self.generations, self.pairs.source) or self.pairs.source
+        ran = editions.last(self.generations, self.pairs.user) or self.pairs.user
         return Plan(self.settings, self.facts, self.templates, usable, {}, ran, refusals)
 
 

@@ -37,7 +37,7 @@ class Attempts:
         self.rollout, self.pairs, self.clock = rollout, pairs, clock
         self.generations = rollout.generations
         self.retries = Retries(pairs.settings.check_interval)
-        self.news = News(pairs.source, problem)
+        self.news = News(pairs.user, problem)
         self.gated: Mapping[str, Problem] = {}
         self.commented_out: Mapping[str, str] = {}
         self.warnings: tuple[tuple[str, str], ...] = ()
@@ -150,7 +150,7 @@ class Attempts:
         self._note(applied.plan)
         if applied.spent is not None:
             self._spent = applied.spent
-            if applied.plan.user is self.pairs.source:  # and not another in its place
+            if applied.plan.user is self.pairs.user:  # and not another in its place
                 say(self.news.of_change(applied.plan.user, applied.generation.number))
         self.pairs.note_live(applied.plan, findings)
         return None

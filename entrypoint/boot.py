@@ -16,10 +16,11 @@ from pathlib import Path
 
 from entrypoint import editions, folders, plans
 from entrypoint.core import status
+from entrypoint.core.facts import Facts
 from entrypoint.core.generation import ladder, locked
 from entrypoint.core.generation.ladder import Rung, as_it_runs, rungs
 from entrypoint.core.generation.plan import Plan
-from entrypoint.core.generation.site import Facts, shortcomings
+from entrypoint.core.generation.site import shortcomings
 from entrypoint.core.model import Outcome, Problem, Refused
 from entrypoint.core.settings import Settings
 from entrypoint.edges import host, key_files, nginx

@@ -34,9 +34,9 @@ _REPLACED = (
 class Pairs:
     """The `ManagedPair` of each pair. ``problem`` is the reason why the user's configuration of now is unknown."""
 
-    def __init__(self, settings: Settings, generations: Generations, user: ConfigFiles) -> None:
-        self.settings, self.generations, self.user = settings, generations, user
-        self.source = user.packaged
+    def __init__(self, settings: Settings, generations: Generations, files: ConfigFiles) -> None:
+        self.settings, self.generations, self.files = settings, generations, files
+        self.user = files.packaged
         self.problem: Problem | None = None
         self.managed: list[ManagedPair] = []
         self.watched: tuple[Path, ...] = ()
@@ -46,7 +46,7 @@ class Pairs:
         self.replaced: set[Path] = set()
         self.refresh()
         if self.problem:
-            self.source = editions.last(generations, self.source) or self.source
+            self.user = editions.last(generations, self.user) or self.user
         if not self.managed:
             self._adopt()
 
@@ -63,7 +63,7 @@ class Pairs:
     def not_running(self, failure: Problem | None) -> str:
         """Why no part of the user's configuration runs, empty if some does; ``failure`` is that of the last attempt."""
         current = self.generations.current()
-        if (current and current.manifest.source) or (self.source.packaged and not self.problem):
+        if (current and current.manifest.source) or (self.user.packaged and not self.problem):
             return ""
         reason = failure.detail if failure else "it has not been taken up yet"
         return f"NGINX_CONF: nothing of {self.settings.nginx_conf} runs: {reason}"
@@ -78,8 +78,8 @@ class Pairs:
 
     def spots(self) -> tuple[Spot, ...]:
         """The folders and files to watch."""
-        folders = [*(path.parent for path in self.watched), *self.user.folders]
-        of = self.watched, self.source
+        folders = [*(path.parent for path in self.watched), *self.files.folders]
+        of = self.watched, self.user
         if self.alone_of is None or any(one is not other for one, other in zip(of, self.alone_of, strict=True)):
             self.alone, self.alone_of = mounts.alone(self._files()), of
         return watch.spots(folders, self.alone)
@@ -93,7 +93,7 @@ class Pairs:
         return tuple((str(path), _REPLACED) for path in found)
 
     def _files(self) -> list[Path]:
-        return [*self.watched, *self.user.files]
+        return [*self.watched, *self.files.files]
 
     def being_written(self, now: datetime) -> bool:
         """Whether a file was modified within the last second."""
@@ -101,7 +101,7 @@ class Pairs:
 
     def differ(self) -> bool:
         """Whether a file changed since the last `refresh`."""
-        return self.user.changed() or watch.contents(self.watched) != self.contents
+        return self.files.changed() or watch.contents(self.watched) != self.contents
 
     def warnings(self) -> tuple[tuple[str, str], ...]:
         """Warnings about the user's own served certificates: the file, and the fault that browsers object to."""
@@ -142,22 +142,22 @@ class Pairs:
 
     def _configuration_changed(self) -> bool:
         try:
-            source = self.user.read()
+            user = self.files.read()
         except Refused as error:
             news = error.problem != self.problem
             self.problem = error.problem
             return news
-        news = source is not self.source or self.problem is not None
-        self.source, self.problem = source, None
+        news = user is not self.user or self.problem is not None
+        self.user, self.problem = user, None
         if news:
             self._say()
             self._adopt()
         return news
 
     def _say(self) -> None:
-        for fault in self.source.configuration.faults:
+        for fault in self.user.configuration.faults:
             log.error("%s: what needs it is commented out", fault)
-        for fault in warnings(self.settings, self.source):
+        for fault in warnings(self.settings, self.user):
             log.warning("%s:%d: %s", fault.file, fault.line, fault.message)
 
     def _contents_changed(self) -> bool:
@@ -168,7 +168,7 @@ class Pairs:
     def _adopt(self) -> None:
         """Make managed pairs for the current configuration; known ones keep their state."""
         known = {pair.identity: pair for pair in self.managed}
-        self.managed = [self._pair(spec, known.get(spec.identity)) for spec in wanted(self.settings, self.source)]
+        self.managed = [self._pair(spec, known.get(spec.identity)) for spec in wanted(self.settings, self.user)]
         files = [path for pair in self.managed for path in _files(pair.spec)]
         self.watched = tuple(dict.fromkeys((*self.settings.key_files, self.settings.key_password_file, *files)))
 

@@ -47,7 +47,7 @@ class Publisher:
             self.nginx |= {"last_reload_at": rfc3339(self.wall()), "last_reload_ms": round(ending.spent, 1)}
         since = nginx.running_since(self.settings.run_dir / "nginx.pid")
         self.nginx["running_since"] = rfc3339(since) if since else None
-        self.doubts.consider(self.pairs.source, certificates=bool(self.pairs.managed))
+        self.doubts.consider(self.pairs.user, certificates=bool(self.pairs.managed))
         rounds = 2 * (len(self.pairs.managed) // AT_ONCE + 1)
         longest = self.settings.timeout * max(1, len(self.settings.certmgr_hosts)) * rounds
         try:

@@ -12,8 +12,8 @@ import socket
 import stat
 from pathlib import Path
 
+from entrypoint.core.facts import Facts
 from entrypoint.core.generation.access_lines import OUTPUTS
-from entrypoint.core.generation.site import Facts
 from entrypoint.core.nginx_output import Build
 
 KINDS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")  # of temporary files

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.core.generation.site import Facts
+from entrypoint.core.facts import Facts
 from entrypoint.core.nginx_output import Build
 from entrypoint.edges import host
 from tests.support import rig

