@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -43,39 +44,31 @@ class Stager:
         ``live`` is the running generation: it is returned if it is the accepted part. Raises `Refused` where NGINX
         refuses something that is not the user's, and OSError where the disk does.
         """
-        complaints: set[str] = set()
-        began = time.monotonic()
+        began, complaints = time.monotonic(), set[str]()
         while True:
-            if plan.refusals and live and live.manifest.digest == plan.digest:
-                generation = live
-                break
+            same = plan.refusals and live and live.manifest.digest == plan.digest
             try:
-                generation = self._staged(plan, why, provide, sync=not complaints)
+                generation = live if live and same else self._staged(plan, why, provide, sync=not complaints)
                 break
             except blame.Rejected as error:
-                if unlocked := _without_locked(plan, error):
-                    plan = unlocked
-                    continue
-                spent = time.monotonic() - began
-                if spent > self.longest:
-                    raise blame.endless(spent) from None
-                narrower = self._narrower(plan, error, spent, lambda plan: self._tried(plan, why, provide))
-                for complaint in blame.complaints(plan, narrower):
-                    self._say(complaint)
-                    complaints.add(complaint)
+                tried = functools.partial(self._tried, why=why, provide=provide)
+                narrower = _without_locked(plan, error) or self._narrower(plan, error, began, tried)
+                complaints |= self._said(plan, narrower)
                 plan = narrower
         if complaints and generation is not live:
             self.generations.sync(generation)
         self.complaints = frozenset(complaints)
         return replace(plan, remarks=self.generations.remarks(generation)), generation
 
-    def _narrower(self, plan: Plan, error: blame.Rejected, spent: float, tried: search.Try) -> Plan:
+    def _narrower(self, plan: Plan, error: blame.Rejected, began: float, tried: search.Try) -> Plan:
         """The plan without the parts that NGINX names or a search finds, or, after a while, similar ones."""
+        now = time.monotonic()
+        if now > began + self.longest:
+            raise blame.endless(now - began) from None
         narrower = blame.narrowed(plan, error.generation, error.problem.detail)
         if not narrower:
-            ends = time.monotonic() + self.longest - spent
-            narrower = search.searched(plan, error, tried, lambda: time.monotonic() < ends)
-        elif spent > self.patience:
+            narrower = search.searched(plan, error, tried, lambda: time.monotonic() < began + self.longest)
+        elif now > began + self.patience:
             narrower = search.with_kindred(narrower, plan, error)
         if not narrower:
             raise blame.told(plan, error) from None
@@ -89,10 +82,13 @@ class Stager:
             return error
         return None
 
-    def _say(self, complaint: str) -> None:
-        """Log a complaint as a warning once, repetitions at level debug."""
-        level = logging.DEBUG if complaint in self.complaints else logging.WARNING
-        log.log(level, "%s", complaint)
+    def _said(self, plan: Plan, narrower: Plan) -> frozenset[str]:
+        """The complaints about what a narrower plan lacks: a warning once, repetitions at level debug."""
+        complaints = tuple(blame.complaints(plan, narrower))
+        for complaint in complaints:
+            level = logging.DEBUG if complaint in self.complaints else logging.WARNING
+            log.log(level, "%s", complaint)
+        return frozenset(complaints)
 
     def _staged(self, plan: Plan, why: str, provide: Provide, *, sync: bool) -> Generation:
         """A staged generation that NGINX accepts; without ``sync``, it is synced to disk later."""
