@@ -29,6 +29,18 @@ def without_users(plan: Plan) -> Plan:
     return replace(plan, user=packaged_config(plan.settings, plan.facts, plan.templates))
 
 
+def held_back(plan: Plan, failed: Mapping[str, str], before: Mapping[str, Credential | None]) -> Plan | None:
+    """The plan with what was presented ``before`` in place of the pairs that ``failed``.
+
+    None where none did, or one of these was presented before as it is now: then something else is to blame.
+    """
+    same = (
+        old and (old.ders, old.key_pem) == (plan.usable[each].ders, plan.usable[each].key_pem)
+        for each, old in before.items()
+    )
+    return instead(plan, before, failed) if failed and not any(same) else None
+
+
 def made_bare(plan: Plan) -> Plan:
     """The plan with certfront's own server only."""
     return replace(without_users(plan), usable={}, refusals=Refusals(), bare=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from entrypoint.core.generation.plan import Plan
-from entrypoint.core.generation.variants import changes, instead, made_bare, on_single_addresses, one_change
+from entrypoint.core.generation.variants import changes, held_back, instead, made_bare, on_single_addresses, one_change
 from entrypoint.core.x509.credential import Credential
 from tests.core.generation.test_rewrite import source
 from tests.support import pki, rig
@@ -50,6 +50,21 @@ def test_instead(tmp_path: Path) -> None:
     found = instead(both, {"site-1": OLD[0], "site-2": None}, {"site-1": "seen", "site-2": "nothing seen"})
     assert found.usable == {"site-1": OLD[0]}
     assert found.reasons == {"site-1": "not-served: seen", "site-2": "not-served: nothing seen"}
+
+
+def test_held_back(tmp_path: Path) -> None:
+    """What was presented before goes on, or nothing; where that is the pair that failed, something else is to blame."""
+    both = _plan(tmp_path, *NEW)
+    for before, usable in (
+        ({"site-1": OLD[0]}, {"site-1": OLD[0], "site-2": NEW[1]}),
+        ({"site-1": None}, {"site-2": NEW[1]}),
+    ):
+        found = held_back(both, {"site-1": "seen"}, before)
+        assert found
+        assert found.usable == usable
+        assert found.reasons == {"site-1": "not-served: seen"}
+    assert held_back(both, {"site-1": "seen"}, {"site-1": NEW[0]}) is None
+    assert held_back(both, {}, {}) is None
 
 
 @pytest.mark.parametrize(
