@@ -28,7 +28,7 @@ from entrypoint.core.x509.credential import FILE, Credential
 from entrypoint.edges import control, key_files, nginx
 from entrypoint.edges.generations import Generations
 from entrypoint.edges.supervisord import Supervisord
-from entrypoint.system import files
+from entrypoint.system import disk, files
 
 _OPTIONS = "?hvVtTqs:p:e:c:g:"  # nginx(8)
 _OURS = {"-t", "-T", "-q", "-s", "-e", "-g"}
@@ -129,11 +129,9 @@ class _Test:
         """The plan's files in a temporary folder of the run folder; encrypted keys stay encrypted."""
         key_files.provide_missing(plan)
         with tempfile.TemporaryDirectory(prefix="test-", dir=self.settings.run_dir) as name:
+            folders = {"": name}
             for path, data in plan.files(0).items():
-                target = Path(name, path)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.touch(mode=0o600)
-                target.write_bytes(data)
+                disk.write(disk.made(folders, path), data, sync=False)
             yield Path(name)
 
     def _asked(self, plan: Plan, folder: Path, given: dict[str, str]) -> int:

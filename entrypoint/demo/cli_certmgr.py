@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import secrets
 import select
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,6 +24,7 @@ from entrypoint.core.model import KeyType
 from entrypoint.demo import pki
 from entrypoint.demo.pki import Authority, PrivateKey
 from entrypoint.demo.standin import Credential, StandInCertMgr
+from entrypoint.system import disk
 from entrypoint.system.signals import ENDING
 
 _T = TypeVar("_T")
@@ -136,8 +135,8 @@ def _stored_authority(folder: Path) -> Authority:
     if not bundle.exists():
         authority = Authority.create("Demo")
         password = secrets.token_urlsafe(32).encode()
-        _write(passwords, password + b"\n", 0o600)
-        _write(bundle, authority.to_pem(password), 0o600)
+        disk.replace(passwords, password + b"\n", 0o600)
+        disk.replace(bundle, authority.to_pem(password), 0o600)
         return authority
     return _opened(bundle, passwords, Authority.from_pem)
 
@@ -146,12 +145,12 @@ def _exported_key(args: argparse.Namespace, authority: Authority) -> PrivateKey:
     """The key in the export folder, which is made and filled if need be. Raises Unusable and OSError."""
     args.export.mkdir(parents=True, exist_ok=True)
     pem, passwords = args.export / "key.pem", args.export / "ssl_pw.txt"
-    _write(args.export / "root.pem", pki.certificate_pem(authority.root.certificate), 0o644)
+    disk.replace(args.export / "root.pem", pki.certificate_pem(authority.root.certificate), 0o644)
     if not pem.exists():
         key = pki.new_key(args.key_type)
         if not passwords.exists():
-            _write(passwords, secrets.token_urlsafe(32).encode() + b"\n", args.export_mode)
-        _write(pem, pki.encrypted_pem(key, _passwords(passwords)[0]), args.export_mode)
+            disk.replace(passwords, secrets.token_urlsafe(32).encode() + b"\n", args.export_mode)
+        disk.replace(pem, pki.encrypted_pem(key, _passwords(passwords)[0]), args.export_mode)
         _say(f"exported a new {args.key_type} key to {pem}, its password to {passwords}")
         return key
     key = _opened(pem, passwords, pki.load_key)
@@ -178,20 +177,6 @@ def _passwords(path: Path) -> list[bytes]:
         raise Unusable(f"{path} is missing or empty: put the password of the key beside it there, "
                        "or delete both to start anew")  # fmt: skip
     return found
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    """Write a whole file or none."""
-    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    staged = Path(name)
-    try:
-        with os.fdopen(number, "wb") as file:
-            file.write(data)
-            os.fchmod(file.fileno(), mode)
-        staged.replace(path)
-    except BaseException:
-        staged.unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager

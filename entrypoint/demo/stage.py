@@ -29,6 +29,7 @@ from entrypoint.demo import application
 from entrypoint.demo.pki import Authority, Issued, encrypted_pem, plain_pem
 from entrypoint.demo.ports import Ports
 from entrypoint.demo.standin import Credential, StandInCertMgr
+from entrypoint.system import disk
 
 NAME = "www.acme.io"
 _POLL = 0.05  # seconds
@@ -74,11 +75,9 @@ class Stage:
 
     def secret(self, name: str, data: bytes) -> Path:
         """Put a file that only its owner can read into the folder, replacing the old one by a rename, as editors do."""
-        path, new = self.folder / name, self.folder / f".{name}.new"
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        return new.rename(path)
+        path = self.folder / name
+        disk.replace(path, data, 0o400)
+        return path
 
     def __enter__(self) -> Stage:
         self.certmgr.start()

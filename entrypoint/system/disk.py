@@ -50,6 +50,21 @@ def write(path: str, data: bytes, *, sync: bool) -> None:
             os.fsync(descriptor)
 
 
+def replace(path: Path, content: bytes, mode: int) -> None:
+    """Replace a file by one rename, with this mode whatever the umask. Raises OSError."""
+    staging = path.with_name(f".{path.name}.new")
+    staging.unlink(missing_ok=True)
+    descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
+            file.write(content)
+        staging.rename(path)
+    except OSError:
+        staging.unlink()
+        raise
+
+
 def link(source: str, target: str, *, sync: bool) -> None:
     """Make a hard link to a file, or a copy where the file system has no hard links."""
     try:

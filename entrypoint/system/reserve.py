@@ -10,8 +10,11 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
+
+from entrypoint.system import disk
 
 T = TypeVar("T")
 
@@ -63,20 +66,7 @@ def writing(run_dir: Path, write: Callable[[], T]) -> T:
 
 def replace(run_dir: Path, path: Path, content: bytes, mode: int = 0o600) -> None:
     """Replace a file in the run folder by one rename, with this mode whatever the umask. Raises OSError."""
-    writing(run_dir, lambda: _replace(path, path.with_name(f".{path.name}.new"), content, mode))
-
-
-def _replace(path: Path, staging: Path, content: bytes, mode: int) -> None:
-    staging.unlink(missing_ok=True)
-    descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)
-            file.write(content)
-        staging.rename(path)
-    except OSError:
-        staging.unlink()
-        raise
+    writing(run_dir, partial(disk.replace, path, content, mode))
 
 
 def is_full(run_dir: Path) -> bool:
