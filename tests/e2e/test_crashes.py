@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import psutil
@@ -117,17 +118,19 @@ def _lives(process: psutil.Process) -> bool:
         return False
 
 
-@pytest.mark.parametrize("variable", ["HTTP_PORT", "HTTPS_PORT", "STATUS_PORT"])
-def test_nginx_that_cannot_start_ends_the_whole(variable: str) -> None:
+def test_nginx_that_cannot_start_ends_the_whole() -> None:
     """A port is taken: certfront ends by itself, non-zero, and the log names the port and its variable."""
-    with Front() as front:
-        port = getattr(front, variable.lower())
-        with socket.create_server(("0.0.0.0", port)):
+    with ExitStack() as stack:
+        fronts = {name: stack.enter_context(Front()) for name in ("HTTP_PORT", "HTTPS_PORT", "STATUS_PORT")}
+        for variable, front in fronts.items():  # side by side: each of them takes its time
+            stack.enter_context(socket.create_server(("0.0.0.0", getattr(front, variable.lower()))))
             front.start()
+        for variable, front in fronts.items():
+            port = getattr(front, variable.lower())
             assert front.ended() not in (0, None)
-        assert f":{port} failed" in front.log()
-        assert f"{variable}: another program listens on port {port}" in front.log()
-        assert "NGINX cannot be kept running" in front.log()
+            assert f":{port} failed" in front.log()
+            assert f"{variable}: another program listens on port {port}" in front.log()
+            assert "NGINX cannot be kept running" in front.log()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT], ids=["TERM", "QUIT"])

@@ -14,7 +14,7 @@ from tests.support.application import Application
 from tests.support.front import Front, tls
 from tests.support.waiting import PATIENCE
 
-INTERVAL = 2  # seconds
+INTERVAL = 1  # seconds
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,16 @@ import watchfiles
 
 from entrypoint.edges import watch
 from tests.support.waiting import until
+
+SOON = 0.1  # seconds
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Changes are told soon after one another, and a watch that ended begins again at once."""
+    monkeypatch.setattr(watch, "_DEBOUNCE", round(SOON * 1000))
+    monkeypatch.setattr(watch, "_STEP", round(SOON * 500))
+    monkeypatch.setattr(watch, "_FIRST_PAUSE", SOON)
 
 
 def test_contents(tmp_path: Path) -> None:
@@ -98,10 +107,10 @@ def _until_told(folder: Path, told: threading.Event) -> None:
 
     def touched() -> bool:
         (folder / "other").touch()
-        return told.wait(0.6)
+        return told.wait(2 * SOON)
 
     until(touched, "the watch has begun")
-    while told.wait(1):  # the last touches may come late
+    while told.wait(5 * SOON):  # the last touches may come late
         told.clear()
 
 
@@ -166,9 +175,7 @@ def test_names_that_are_not_utf8(tmp_path: Path, folder: str, name: str) -> None
         told.clear()
         (tmp_path / folder / name).write_text(text)
         assert told.wait(30)
-        told.clear()
-        time.sleep(1.5)  # what ended the watch is over, and it has begun again
-    _until_told(tmp_path / folder, told)
+        _until_told(tmp_path / folder, told)  # what ended the watch is over, and it has begun again
     watching.stop()
 
 
@@ -182,7 +189,6 @@ def test_a_watch_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
         return real(*paths, **options)
 
     monkeypatch.setattr(watchfiles, "watch", failing)
-    monkeypatch.setattr(watch, "_FIRST_PAUSE", 0.01)
     told: list[int] = []
     watching = watch.Watch(watch.spots([tmp_path]), lambda: told.append(1))
     until(lambda: len(told) == 3, "all failures")
