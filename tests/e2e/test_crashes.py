@@ -16,7 +16,8 @@ import pytest
 
 from entrypoint.demo.stage import NAME, fingerprint
 from tests.support.application import Application
-from tests.support.front import Front, accepts, tls
+from tests.support.clients import accepts
+from tests.support.front import Front, tls
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("e2e-crashes")

@@ -8,8 +8,9 @@ from contextlib import ExitStack
 import pytest
 
 from entrypoint.demo.stage import fingerprint
+from tests.support.clients import accepts
 from tests.support.faults import FAULTS, Fault
-from tests.support.front import Front, accepts
+from tests.support.front import Front
 
 pytestmark = pytest.mark.xdist_group("e2e-faults-pending")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.support.user import ROOT, SERVER, User
@@ -63,8 +61,9 @@ def test_a_start_with_a_fault(user: User, typo: str, first: bool) -> None:
     user.until(lambda: "nginx.conf:1" in _problem(user), "the problem")
     user.until(lambda: user.report()["nginx"].get("version"), "the agent")
     problem, generation = _problem(user), user.generation()
-    time.sleep(3)  # some cycles
-    for _ in range(3):
+    for _ in range(2):
+        said = user.report()["updated_at"]
+        user.until(lambda said=said: user.report()["updated_at"] != said, "a cycle by the timer")  # type: ignore[misc]
         user.command("refresh")
     assert user.generation() == generation
     assert user.log()[before:].count(problem) == 1

@@ -18,6 +18,7 @@ import pytest
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.edges import nginx
 from tests.support import pki, rig
+from tests.support.clients import accepts
 from tests.support.waiting import until
 
 PROGRAMS = [pytest.param(rig.NEW, id="new"), pytest.param(rig.DEBIAN, id="old", marks=pytest.mark.old_nginx)]
@@ -286,14 +287,14 @@ def test_leftovers(site: tuple[int, subprocess.Popen[bytes]], tmp_path: Path) ->
     master.kill()
     master.wait()
     assert all(worker.is_running() for worker in workers)
-    assert rig.accepts(port)
+    assert accepts(port)
     pid_file = tmp_path / "run" / "nginx.pid"
     assert int(pid_file.read_text()) == master.pid
     assert (pid_file.parent / "nginx.sock").exists()
     nginx.end_leftovers(pid_file, "nginx")
     assert not (pid_file.parent / "nginx.sock").exists()
     psutil.wait_procs(workers, timeout=30)
-    until(lambda: not rig.accepts(port), "the port is free")
+    until(lambda: not accepts(port), "the port is free")
     assert not pid_file.exists()
     nginx.end_leftovers(pid_file, "nginx")  # nothing left to do
 
@@ -308,7 +309,7 @@ def test_another_nginx_is_left_alone(site: tuple[int, subprocess.Popen[bytes]], 
             nginx.end_leftovers(other, "nginx")
             assert stranger.poll() is None  # a recycled number: its group is no NGINX
             assert master.poll() is None
-            assert rig.accepts(port)
+            assert accepts(port)
             assert not other.exists()
         finally:
             stranger.kill()

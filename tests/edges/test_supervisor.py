@@ -15,6 +15,7 @@ import pytest
 
 from entrypoint.edges.supervisord import Supervisord
 from tests.support import rig
+from tests.support.clients import accepts
 from tests.support.waiting import until
 
 RUN = """
@@ -91,7 +92,7 @@ class Running:
     def up(self) -> subprocess.Popen[bytes]:
         """Start, and wait until both children are there, NGINX with all its workers."""
         process = self.start()
-        until(lambda: rig.accepts(self.port) or self.ended(), "NGINX answers")
+        until(lambda: accepts(self.port) or self.ended(), "NGINX answers")
         until(lambda: self.ended() or self.serves(), "NGINX's workers")
         until(lambda: "ready" in self.notes() or self.ended(), "the agent is ready")
         assert process.poll() is None, self.text("err")
@@ -196,7 +197,7 @@ def test_stop(running: Running, number: signal.Signals) -> None:
     process.send_signal(number)
     assert process.wait(60) == 0
     assert _gone(processes)
-    assert not rig.accepts(running.port)
+    assert not accepts(running.port)
     assert "gracefully shutting down" in running.text("err")  # NGINX lets requests in flight end
 
 
@@ -241,7 +242,7 @@ def test_agent_that_never_starts(running: Running) -> None:
     (running.folder / "crash").touch()
     process = running.start()
     until(lambda: len(running.notes()) >= 4, "four tries", seconds=60)
-    assert rig.accepts(running.port)
+    assert accepts(running.port)
     assert process.poll() is None
     (running.folder / "crash").unlink()
     until(lambda: "ready" in running.notes(), "a good one", seconds=60)
@@ -257,7 +258,7 @@ def test_nginx_killed(running: Running) -> None:
     psutil.wait_procs(orphans, timeout=30)
     assert _gone(set(orphans))
     until(lambda: running.everything() and running.serves() and running.master() != master, "another NGINX")
-    assert rig.accepts(running.port)
+    assert accepts(running.port)
     assert running.agent() == agent
 
 
@@ -278,7 +279,7 @@ def test_killed(running: Running) -> None:
     process.kill()
     process.wait()
     until(lambda: _gone(processes), "all are gone")
-    until(lambda: not rig.accepts(running.port), "the port is free")
+    until(lambda: not accepts(running.port), "the port is free")
 
 
 def test_output(running: Running) -> None:
@@ -317,7 +318,7 @@ def test_odd_paths(tmp_path: Path) -> None:
     running = Running(folder)
     try:
         running.up()
-        assert rig.accepts(running.port)
+        assert accepts(running.port)
     finally:
         running.stop()
 
@@ -357,7 +358,7 @@ def test_killed_for_memory(running: Running, tmp_path: Path, name: str, said: st
         until(lambda: said in running.text("err"), "the reason in the log")
         assert "the memory limit of 256 MiB" in running.text("err")
         assert process.poll() is None
-        until(lambda: rig.accepts(running.port), "an answer")
+        until(lambda: accepts(running.port), "an answer")
     finally:
         running.stop()
         until(lambda: _removed(group), "an empty group")

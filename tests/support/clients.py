@@ -28,6 +28,15 @@ def chain_of(tls: ssl.SSLSocket) -> list[bytes]:
     return [ssl.PEM_cert_to_DER_cert(certificate.public_bytes()) for certificate in found]
 
 
+def accepts(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether something listens there."""
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
 def fetch(address: tuple[str, int], sni: str | None, ciphers: str | None = None) -> list[bytes]:
     """The chain that comes back for a name, after a completed handshake."""
     with (

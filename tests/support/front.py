@@ -255,15 +255,6 @@ def _cmdline(process: psutil.Process) -> list[str]:
         return []
 
 
-def accepts(port: int) -> bool:
-    """Whether somebody listens."""
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    except OSError:
-        return False
-    return True
-
-
 def presented(port: int, sni: str | None, ciphers: str | None = None) -> list[bytes]:
     """The chain after a completed handshake, as DER. Raises OSError.
 

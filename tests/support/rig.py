@@ -31,6 +31,7 @@ from entrypoint.edges.generations import Generation, Generations
 from entrypoint.environment import from_environment
 from entrypoint.system.sockets import reachable
 from tests.support import pki
+from tests.support.clients import accepts
 from tests.support.waiting import until
 
 NEW = str(nginx_binary())
@@ -153,15 +154,6 @@ def end_group(leader: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(leader.pid, 9)
     leader.wait()
-
-
-def accepts(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether something listens there."""
-    try:
-        socket.create_connection((host, port), timeout=5).close()
-    except OSError:
-        return False
-    return True
 
 
 def workers(master: int) -> list[psutil.Process]:
