@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+
 import pytest
 
 from tests.support.user import ROOT, SERVER, User
@@ -9,6 +13,7 @@ from tests.support.user import ROOT, SERVER, User
 pytestmark = pytest.mark.xdist_group("e2e-user-news")
 
 NAME = "own.acme.io"
+TYPOS = ["bogus on;\n", "load_module nowhere.so;\n", "}}\n"]
 
 
 @pytest.fixture
@@ -46,24 +51,36 @@ def test_a_change_and_a_refused_part(served: User) -> None:
     assert _checked(served).count(f"{place}:1: runs again") == 1
 
 
-@pytest.mark.parametrize("typo", ["bogus on;\n", "load_module nowhere.so;\n", "}}\n"])
+@pytest.fixture(scope="module")
+def faulty() -> Iterator[Mapping[tuple[str, bool], tuple[User, int]]]:
+    """A front for each typo, at its first start and at a later one, and how long its log was: all start together."""
+    with ExitStack() as stack:
+        found = {key: stack.enter_context(User()) for key in itertools.product(TYPOS, (True, False))}
+        for user in found.values():
+            user.site(NAME, own=True)
+        later = [user for (_, first), user in found.items() if not first]
+        for user in later:
+            user.start()
+        for user in later:
+            user.until(lambda user=user: user.entry(NAME).get("state") == "serving", "the proof")  # type: ignore[misc]
+            user.kill()
+        started = {}
+        for key, user in found.items():
+            user.put_file("nginx.conf", key[0] + ROOT)
+            started[key] = user, len(user.log())
+            user.start()
+        yield started
+
+
+@pytest.mark.parametrize("typo", TYPOS)
 @pytest.mark.parametrize("first", [True, False])
-def test_a_start_with_a_fault(user: User, typo: str, first: bool) -> None:
+def test_a_start_with_a_fault(faulty: Mapping[tuple[str, bool], tuple[User, int]], typo: str, first: bool) -> None:
     """A fault of the root file is in the log once for a start, however the start goes on; so is its repair."""
-    user.site(NAME, own=True)
-    if not first:
-        user.start()
-        user.until(lambda: user.entry(NAME).get("state") == "serving", "the proof")
-        user.kill()
-    user.put_file("nginx.conf", typo + ROOT)
-    before = len(user.log())
-    user.start()
+    user, before = faulty[typo, first]
     user.until(lambda: "nginx.conf:1" in _problem(user), "the problem")
     user.until(lambda: user.report()["nginx"].get("version"), "the agent")
     problem, generation = _problem(user), user.generation()
-    for _ in range(2):
-        said = user.report()["updated_at"]
-        user.until(lambda said=said: user.report()["updated_at"] != said, "a cycle by the timer")  # type: ignore[misc]
+    for _ in range(3):
         user.command("refresh")
     assert user.generation() == generation
     assert user.log()[before:].count(problem) == 1
@@ -72,9 +89,10 @@ def test_a_start_with_a_fault(user: User, typo: str, first: bool) -> None:
     user.until(lambda: user.entry(NAME).get("state") == "serving", "the proof")
     user.until(lambda: _problem(user) == "", "no problem")
     assert user.log()[before:].count("the configuration is accepted again") == 1
+    user.stop()
 
 
-@pytest.mark.parametrize("typo", ["bogus on;\n", "load_module nowhere.so;\n", "}}\n"])
+@pytest.mark.parametrize("typo", TYPOS)
 def test_refused_as_a_whole(served: User, typo: str) -> None:
     """A fault of the root file is in the status and, once, in the log; what ran goes on; so is the repair."""
     served.put_file("nginx.conf", typo + ROOT)
