@@ -123,7 +123,7 @@ class Start:
 
     def _may_run(self, generation: Generation | None) -> bool:
         known = self._generations
-        return generation is not None and not known.is_refused(generation) and known.is_whole(generation)
+        return generation is not None and not known.is_refused(generation) and generation.is_whole()
 
     def _as_it_ran(self) -> Generation | None:
         """The current generation, if NGINX still accepts it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -66,7 +65,7 @@ async def check(pair: ManagedPair, settings: Settings, now: datetime, *, force: 
         return Found(pair.kept, problem)
     failed: list[tuple[str, Found]] = []
     for endpoint in settings.certmgr_hosts:
-        found = await _Question(pair, key, settings, now, force).put_to(endpoint)
+        found = await _answer(endpoint, pair, key, settings, now, force)
         if found.problem is None:
             return found
         failed.append((str(endpoint), found))
@@ -74,16 +73,9 @@ async def check(pair: ManagedPair, settings: Settings, now: datetime, *, force: 
 
 
 def _key(pair: ManagedPair) -> Key | Problem:
-    """The pair's key, read again only when its file or the passwords changed."""
-    files_of_key = Path(pair.spec.key_file), Path(pair.spec.password_file)
-    return pair.current_key(watch.contents(files_of_key), lambda: _loaded(*files_of_key))
-
-
-def _loaded(key_file: Path, password_file: Path) -> Key | Problem:
-    try:
-        return keys.load(key_file, password_file)
-    except Refused as error:
-        return error.problem
+    """Our key, read again only when its file or the passwords changed."""
+    paths = Path(pair.spec.key_file), Path(pair.spec.password_file)
+    return pair.current_key(watch.contents(paths), lambda: keys.found(*paths))
 
 
 def _own(pair: ManagedPair, key: Key, now: datetime) -> Found | None:
@@ -99,25 +91,14 @@ def _own(pair: ManagedPair, key: Key, now: datetime) -> Found | None:
         return Found(pair.running, Problem(Outcome.MALFORMED, f"{path} cannot be read: {error.strerror}"))
 
 
-@dataclass(frozen=True)
-class _Question:
-    """The question to the CertMgr servers for one pair."""
+async def _answer(
+    server: Endpoint, pair: ManagedPair, key: Key, settings: Settings, now: datetime, force: bool
+) -> Found:
+    def trusted() -> Sequence[Certificate] | None:
+        return roots.load(settings.trusted_roots_file) if settings.trusted_roots_file else None
 
-    pair: ManagedPair
-    key: Key
-    settings: Settings
-    now: datetime
-    force: bool
-
-    async def put_to(self, server: Endpoint) -> Found:
-        spec, timeout = self.pair.spec, self.settings.timeout
-        try:
-            ders = await certmgr.fetch(server.host, server.port, spec.lookup, self.key.key_type, timeout)
-            return findings.of_answer(
-                self.pair, self.key, ders, certmgr=str(server), roots=self._roots, now=self.now, force=self.force
-            )
-        except Refused as error:
-            return Found(None, error.problem)
-
-    def _roots(self) -> Sequence[Certificate] | None:
-        return roots.load(self.settings.trusted_roots_file) if self.settings.trusted_roots_file else None
+    try:
+        ders = await certmgr.fetch(server.host, server.port, pair.spec.lookup, key.key_type, settings.timeout)
+        return findings.of_answer(pair, key, ders, certmgr=str(server), roots=trusted, now=now, force=force)
+    except Refused as error:
+        return Found(None, error.problem)

@@ -16,7 +16,7 @@ def last(generations: Generations, now: UserConfig) -> UserConfig | None:
     if not current or not current.manifest.source:
         return None
     try:
-        kept = json.loads(generations.read(current, SOURCE))
+        kept = json.loads(current.content(SOURCE) or b"")
         return now if now.as_json() == kept else UserConfig.from_json(kept)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -28,7 +28,7 @@ def ran(generations: Generations) -> Ran | None:
     if not current or not current.manifest.source:
         return None
     try:
-        kept = json.loads(generations.read(current, SOURCE))
+        kept = json.loads(current.content(SOURCE) or b"")
         return Ran(dict(kept["texts"]), {pattern: tuple(paths) for pattern, paths in kept["matches"].items()})
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

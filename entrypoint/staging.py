@@ -130,7 +130,4 @@ def _without_locked(plan: Plan, refusal: Exception) -> Plan | None:
 def _key_now(pair: PairSpec) -> Key | Problem:
     from entrypoint.edges import keys
 
-    try:
-        return keys.load(Path(pair.key_file), Path(pair.password_file))
-    except Refused as error:
-        return error.problem
+    return keys.found(Path(pair.key_file), Path(pair.password_file))

@@ -9,6 +9,8 @@ import enum
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from entrypoint.core.times import rfc3339
+
 
 class KeyType(enum.StrEnum):
     """The public key algorithms that a TLS server certificate of Domino's can have."""
@@ -103,6 +105,16 @@ class CertificateInfo:
     spki: bytes = field(repr=False)
     not_before: datetime
     not_after: datetime
+
+    def as_json(self) -> dict[str, str]:
+        """The facts that no other certificate shares, for manifests and the status."""
+        return {
+            "fingerprint_sha256": self.fingerprint_sha256,
+            "serial": self.serial,
+            "issuer": self.issuer,
+            "not_before": rfc3339(self.not_before),
+            "not_after": rfc3339(self.not_after),
+        }
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from entrypoint.core.times import rfc3339
 _STALE_INTERVALS = 3
 _EXPIRING_PART = 5
 _LONG, _SHORT, _NAME = 600, 200, 80  # characters of a detail, of a list or a hint, of a name; a block has two lists
+_FACTS = ("fingerprint_sha256", "serial", "issuer", "not_before", "not_after")  # see `CertificateInfo.as_json`
 _CONNECTION = (Outcome.UNREACHABLE, Outcome.NOT_TLS, Outcome.HANDSHAKE_FAILED, Outcome.NO_CERTIFICATE)
 
 
@@ -116,14 +117,18 @@ def status(  # noqa: PLR0913 - all of it is shown
         "generation": generation,
         "updated_at": rfc3339(now),
         "nginx": dict(nginx),
-        "configuration": {
-            "problem": problem.detail if problem else "",
-            "commented_out": [{"where": where, "reason": why} for where, why in (commented_out or {}).items()],
-            "warnings": [{"where": where, "reason": why} for where, why in warnings],
-        },
+        "configuration": _configuration(problem, (commented_out or {}).items(), warnings),
         "certificates": [_certificate(record, now, interval) for record in records],
     }
     return dict(all_shown(found))
+
+
+def _configuration(
+    problem: Problem | None, commented_out: Iterable[tuple[str, str]], warnings: Iterable[tuple[str, str]]
+) -> dict[str, Any]:
+    """Places in the user's files, each with the reason."""
+    places, others = ([{"where": where, "reason": why} for where, why in each] for each in (commented_out, warnings))
+    return {"problem": problem.detail if problem else "", "commented_out": places, "warnings": others}
 
 
 def _certificate(record: Record, now: datetime, interval: float) -> dict[str, Any]:
@@ -138,11 +143,7 @@ def _certificate(record: Record, now: datetime, interval: float) -> dict[str, An
         "hint": record.hint,
         "source": record.source,
         "certmgr": record.certmgr,
-        "fingerprint_sha256": served.fingerprint_sha256 if served else None,
-        "serial": served.serial if served else None,
-        "issuer": served.issuer if served else None,
-        "not_before": rfc3339(served.not_before) if served else None,
-        "not_after": rfc3339(served.not_after) if served else None,
+        **(served.as_json() if served else dict.fromkeys(_FACTS)),
         "days_left": round((served.not_after - now) / timedelta(days=1), 1) if served else None,
         "last_checked_at": _time(record.checked_at),
         "last_changed_at": _time(record.changed_at),

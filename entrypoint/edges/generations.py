@@ -11,9 +11,10 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from entrypoint.core.generation.manifest import Manifest, members
@@ -22,6 +23,7 @@ from entrypoint.core.x509 import credential
 from entrypoint.core.x509.credential import Credential
 from entrypoint.system import disk
 
+Files = Mapping[str, bytes]  # by relative path
 KEPT = 5
 _REFUSED, _REMARKS, _SUMS = "refused", "warnings.json", "sums.json"
 STAGING = ".staging"
@@ -43,6 +45,28 @@ class Generation:
         """The path of the root file, for NGINX's ``-c``."""
         return self.path / "nginx.conf"
 
+    def is_whole(self) -> bool:
+        """Whether all staged files are unchanged; without checksums (older versions), whether there is a root file."""
+        if not (self.path / _SUMS).exists():
+            return not disk.holds(str(self.config), b"") and self.config.is_file()
+        return bool(self._sums) and all(self.content(name) is not None for name in self._sums)
+
+    def content(self, name: str) -> bytes | None:
+        """The content of a file; None where it is missing or changed."""
+        try:
+            data = disk.content(self.path / name)
+        except OSError:
+            return None
+        return data if self._sums.get(name, _sum(data)) == _sum(data) else None
+
+    @cached_property
+    def _sums(self) -> Mapping[str, str]:
+        try:
+            found = members(disk.content(self.path / _SUMS))
+        except (OSError, ValueError):
+            return {}
+        return {name: each for name, each in found.items() if isinstance(each, str)}
+
 
 class Generations:
     """The generations of one state folder."""
@@ -52,7 +76,6 @@ class Generations:
         self.folder = state_dir / "generations"
         self.untrusted = state_dir / UNTRUSTED
         self._loaded: dict[str, Generation] = {}
-        self._summed: dict[int, Mapping[str, str]] = {}
         self._refused: set[int] = set()
 
     def prepare(self) -> None:
@@ -109,41 +132,21 @@ class Generations:
             self._loaded[name] = Generation(int(name), path, found)
         return self._loaded.get(name)
 
-    def is_whole(self, generation: Generation) -> bool:
-        """Whether all staged files are unchanged; without checksums (older versions), whether there is a root file."""
-        if not (generation.path / _SUMS).exists():
-            return not disk.holds(str(generation.config), b"") and generation.config.is_file()
-        sums = self._sums(generation)
-        return bool(sums) and all(self._content(generation, name) is not None for name in sums)
-
-    def _sums(self, generation: Generation) -> Mapping[str, str]:
-        if generation.number not in self._summed:
-            try:
-                found = members(disk.content(generation.path / _SUMS))
-            except (OSError, ValueError):
-                found = {}
-            self._summed[generation.number] = {name: each for name, each in found.items() if isinstance(each, str)}
-        return self._summed[generation.number]
-
-    def _content(self, generation: Generation, name: str) -> bytes | None:
-        """The content of a generation's file; None where it is missing or changed."""
-        try:
-            data = disk.content(generation.path / name)
-        except OSError:
-            return None
-        return data if self._sums(generation).get(name, _sum(data)) == _sum(data) else None
-
     def stored(self, identity: str) -> Credential | None:
         """The newest one of a pair that was ever fit to be served, as far as its manifest describes it."""
-        numbered = [self._load(str(number)) for number in reversed(self._numbers())]
-        for generation in [self.current(), self.verified(), *numbered]:
+        for generation in self._newest():
             entry = generation and generation.manifest.pairs.get(identity)
             if not generation or not entry or self.is_refused(generation):
                 continue
-            chain, key = (self._content(generation, name) for name in (entry.chain_file, entry.key_file))
+            chain, key = generation.content(entry.chain_file), generation.content(entry.key_file)
             if chain and key:
                 return credential.stored(entry.facts, chain, key)
         return None
+
+    def _newest(self) -> Iterator[Generation | None]:
+        yield self.current()
+        yield self.verified()
+        yield from (self._load(str(number)) for number in reversed(self._numbers()))
 
     def pair_files(self) -> tuple[str, ...]:
         """The relative paths of the chains and keys in the current generation."""
@@ -159,17 +162,11 @@ class Generations:
         return max(self._numbers(), default=0) + 1
 
     def stage(
-        self,
-        number: int,
-        files: Mapping[str, bytes],
-        manifest: Manifest,
-        carried: Iterable[str] = (),
-        *,
-        sync: bool = True,
+        self, number: int, files: Files, manifest: Manifest, carried: Iterable[str] = (), *, sync: bool = True
     ) -> Generation:
         """Write a generation, synced to disk unless that is left to `sync`, without touching the live one.
 
-        ``files`` by relative path; only their owner may read them. Chains, keys and copies of the user's files that the
+        Only their owner may read the files. Chains, keys and copies of the user's files that the
         current generation holds under the same name become hard links, because NGINX (1.27.4 and later) keeps
         certificates whose inode did not change; so do the ``carried`` files. Raises OSError and leaves nothing behind
         where the disk refuses.
@@ -190,7 +187,7 @@ class Generations:
             raise
         return Generation(number, self.folder / str(number), manifest)
 
-    def _fill(self, staging: str, content: Mapping[str, bytes], carried: Iterable[str], *, sync: bool) -> None:
+    def _fill(self, staging: str, content: Files, carried: Iterable[str], *, sync: bool) -> None:
         current = self.current()
         before = str(current.path) if current else None
         many = len(content) > _MANY
@@ -253,10 +250,6 @@ class Generations:
             shutil.rmtree(generation.path, ignore_errors=True)
         self.prune()
 
-    def read(self, generation: Generation, name: str) -> bytes:
-        """The content of a generation's file, empty where it is missing or changed."""
-        return self._content(generation, name) or b""
-
     def discard(self, generation: Generation) -> None:
         """Remove a generation that was only a try."""
         shutil.rmtree(generation.path, ignore_errors=True)
@@ -289,7 +282,6 @@ class Generations:
         for number in {*refused, *good} - {*refused[-1:], *good[-KEPT:], *self._linked_numbers()}:
             shutil.rmtree(self.folder / str(number), ignore_errors=True)
             self._loaded.pop(str(number), None)
-            self._summed.pop(number, None)
 
 
 def _lasts(name: str) -> bool:

@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from entrypoint.core.model import Key, Outcome, Refused
+from entrypoint.core.model import Key, Outcome, Problem, Refused
 from entrypoint.core.x509 import private_key
 from entrypoint.system import files
 
@@ -21,6 +21,14 @@ def load(path: Path, password_file: Path) -> Key:
     block = private_key.find(path, _content(path, "the key file"))
     passwords = _content(password_file, "the password file") if block.encrypted else None
     return private_key.opened(path, block, password_file, passwords)
+
+
+def found(path: Path, password_file: Path) -> Key | Problem:
+    """As `load`, with the problem in place of an exception."""
+    try:
+        return load(path, password_file)
+    except Refused as error:
+        return error.problem
 
 
 def _content(path: Path, what: str) -> bytes | None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,7 @@ def test_damage(state: Path, damage: str) -> None:
     assert found
     assert (found.chain_pem, found.key_pem, found.leaf.names) == (b"chain %d" % left, b"key", ("a.io",))
     current = generations.current()
-    assert (current is not None and generations.is_whole(current)) == (
+    assert (current is not None and current.is_whole()) == (
         damage in ("nothing", "odd numbers") or "verified" in damage
     )
     _live(generations, 3)
@@ -135,11 +136,11 @@ def test_a_generation_that_is_not_whole(
     """Whichever file is not what was staged, that is known before NGINX is asked for it."""
     current = Generations(state).current()
     assert current
-    assert Generations(state).is_whole(current)
+    assert current.is_whole()
     harm(f"generations/2/{name}")(state)
     if harm is _gone and name == "sums.json":
         pytest.skip("so are those that an older version has left")
-    assert not Generations(state).is_whole(current)
+    assert not replace(current).is_whole()
 
 
 def test_a_generation_of_an_older_version(state: Path) -> None:
@@ -147,9 +148,9 @@ def test_a_generation_of_an_older_version(state: Path) -> None:
     (state / "generations/2/sums.json").unlink()
     current = Generations(state).current()
     assert current
-    assert Generations(state).is_whole(current)
+    assert current.is_whole()
     (state / "generations/2/nginx.conf").write_bytes(b"")
-    assert not Generations(state).is_whole(current)
+    assert not replace(current).is_whole()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -164,4 +165,4 @@ def test_odd_manifests(state: Path, members: dict[str, object]) -> None:
     assert generations.pair_files() == ()
     current = generations.current()
     assert current
-    assert not generations.is_whole(current)
+    assert not replace(current).is_whole()

@@ -49,10 +49,9 @@ def of_answer(  # noqa: PLR0913 - all of it decides
     """
     if pair.knows(ders, key, now):
         return Found(pair.kept, None, certmgr=certmgr, presented=ders, warnings=pair.warnings)
-    spec, served = pair.spec, pair.credential.leaf if pair.credential else None
-    verdict = vet.vet(
-        ders, key=key, wanted=spec.names, now=now, served=served, roots=roots(), asked=spec.lookup, force=force
-    )
+    served = pair.credential.leaf if pair.credential and not force else None
+    names, asked = pair.spec.names, pair.spec.lookup
+    verdict = vet.vet(ders, key=key, wanted=names, now=now, served=served, roots=roots(), asked=asked)
     if verdict.chain is None:
         return Found(None, status.one_problem(verdict), info=verdict.found)
     credential = issued(verdict.chain, key, certmgr, now)

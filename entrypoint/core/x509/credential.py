@@ -73,15 +73,10 @@ class Credential:
 
     def as_json(self) -> dict[str, Any]:
         """The credential's facts as JSON, for a manifest."""
-        leaf = self.leaf
         return {
-            "names": list(leaf.names),
-            "key_type": leaf.key_type,
-            "fingerprint_sha256": leaf.fingerprint_sha256,
-            "serial": leaf.serial,
-            "issuer": leaf.issuer,
-            "not_before": rfc3339(leaf.not_before),
-            "not_after": rfc3339(leaf.not_after),
+            "names": list(self.leaf.names),
+            "key_type": self.leaf.key_type,
+            **self.leaf.as_json(),
             "source": self.source,
             "certmgr": self.certmgr,
             "installed_at": rfc3339(self.installed_at) if self.installed_at else None,

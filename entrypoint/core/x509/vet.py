@@ -55,28 +55,27 @@ def vet(  # noqa: PLR0913 - all of it decides, and callers name each
     served: CertificateInfo | None = None,
     roots: Sequence[x509.Certificate] | None = None,
     asked: str = "",
-    force: bool = False,
 ) -> Verdict:
-    """Decide whether the chain in ``ders`` may be served with ``key`` for some or all ``wanted`` names.
+    """Decide whether the chain in ``ders`` may be served with ``key`` for some or all ``wanted`` names (A-labels).
 
-    Names are A-labels, ``now`` is aware. ``served`` is the live leaf, and ``force`` permits an older one. Where
-    ``roots`` is not None, the chain must lead to one of them. ``asked`` is the name that was sent by SNI. Raises
-    nothing for what the other side sent: the verdict names every fault.
+    No chain may be older than the one of the leaf ``served``. Where ``roots`` is not None, it must lead to one of them.
+    ``asked`` is the name that was sent by SNI. Raises nothing for what the other side sent.
     """
     certs, unparsed = parse_all(ders)
     if not certs:
-        empty = Problem(Outcome.NO_CERTIFICATE, "the answer holds no certificate")
-        return _refuse([Problem(Outcome.MALFORMED, unparsed) if unparsed else empty])
-    leaf = choose_leaf(certs, key.spki)
-    info = info_of(leaf)
-    if fault := extensions_fault(leaf):
-        return _refuse([Problem(Outcome.MALFORMED, f"the certificate: its extensions do not parse: {fault}")], info)
+        return _refuse([_nothing(unparsed)])
+    info = info_of(leaf := choose_leaf(certs, key.spki))
+    if faults := [*_unread(leaf, "the certificate")]:
+        return _refuse(faults, info)
     path, distrust = trust(link(certs, leaf, now), certs, roots, now)
-    served = None if force else served
     case = _Case(path, info, key, wanted, asked, now, served, unparsed, distrust)
-    if problems := list(_problems(case)):
-        return _refuse(problems, info)
-    return Verdict(Chain(to_ders(path), info), (), info, tuple(_warnings(case)))
+    problems = list(_problems(case))
+    return _refuse(problems, info) if problems else Verdict(Chain(to_ders(path), info), (), info, _warnings(case))
+
+
+def _nothing(unparsed: str) -> Problem:
+    empty = Problem(Outcome.NO_CERTIFICATE, "the answer holds no certificate")
+    return Problem(Outcome.MALFORMED, unparsed) if unparsed else empty
 
 
 def _refuse(problems: Iterable[Problem], found: CertificateInfo | None = None) -> Verdict:
@@ -96,7 +95,8 @@ def _problems(case: _Case) -> Iterator[Problem]:
     if case.path.fault:
         hint = "put the complete chain into the TLS Credentials document: the leaf, then every intermediate"
         yield Problem(Outcome.BROKEN_CHAIN, f"the chain is broken: {case.path.fault}", hint)
-    yield from _unread(case)
+    for cert in case.path.certs:
+        yield from _unread(cert, _title(case, cert))
     yield from _trust_problems(case)
     yield from _age_problems(case)
 
@@ -112,11 +112,11 @@ def _wrong_name(case: _Case, missing: Sequence[str]) -> Problem:
     return Problem(Outcome.WRONG_NAME, detail, _ADD_NAMES if found else DEFAULT_CERTIFICATE)
 
 
-def _warnings(case: _Case) -> Iterator[Problem]:
+def _warnings(case: _Case) -> tuple[Problem, ...]:
     """The warning about wanted names that the certificate lacks: the covered names are served, and renewed."""
-    if missing := _missing(case):
-        detail = f"the certificate covers {_listed(case.info.names)}; missing: {_listed(missing)}"
-        yield Problem(Outcome.WRONG_NAME, detail, _ADD_NAMES)
+    missing = _missing(case)
+    detail = f"the certificate covers {_listed(case.info.names)}; missing: {_listed(missing)}"
+    return (Problem(Outcome.WRONG_NAME, detail, _ADD_NAMES),) if missing else ()
 
 
 def key_problems(info: CertificateInfo, key: Key) -> Iterator[Problem]:
@@ -144,10 +144,9 @@ def _date_problems(case: _Case, cert: x509.Certificate) -> Iterator[Problem]:
         yield Problem(Outcome.NOT_YET_VALID, f"{_title(case, cert)} is not valid yet: {facts}", hint)
 
 
-def _unread(case: _Case) -> Iterator[Problem]:
-    for cert in case.path.certs:
-        if fault := extensions_fault(cert):
-            yield Problem(Outcome.MALFORMED, f"{_title(case, cert)}: its extensions do not parse: {fault}")
+def _unread(cert: x509.Certificate, title: str) -> Iterator[Problem]:
+    if fault := extensions_fault(cert):
+        yield Problem(Outcome.MALFORMED, f"{title}: its extensions do not parse: {fault}")
 
 
 def _trust_problems(case: _Case) -> Iterator[Problem]:
