@@ -19,7 +19,8 @@ from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.vanished import Ran
 from entrypoint.core.facts import Facts
 from entrypoint.core.generation.gate import Gate, Refusals
-from entrypoint.core.generation.plan import Plan, identities
+from entrypoint.core.generation.pairs import built_in
+from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.site import packaged_config
 from entrypoint.core.settings import Settings
 from entrypoint.core.x509.certificate import describe
@@ -94,7 +95,7 @@ def plan(
     chosen: Settings, *pairs: Credential, known: Facts | None = None, reasons: Mapping[str, str] | None = None
 ) -> Plan:
     """A plan in which the first pairs of the site are usable."""
-    by_identity = dict(zip(identities(chosen), pairs, strict=False))
+    by_identity = dict(zip((pair.identity for pair in built_in(chosen)), pairs, strict=False))
     known, templates = known or facts(), packaged.packaged()
     return Plan(chosen, known, templates, by_identity, reasons or {}, packaged_config(chosen, known, templates))
 

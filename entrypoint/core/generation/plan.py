@@ -221,11 +221,6 @@ def warnings(settings: Settings, user: UserConfig) -> tuple[Fault, ...]:
     return (*user.configuration.warnings, *collisions(user.configuration, settings.status_port))
 
 
-def identities(settings: Settings) -> tuple[str, ...]:
-    """The identities of the built-in site's pairs: one for each key file, none without a site name."""
-    return tuple(pair.identity for pair in built_in(settings))
-
-
 def _hash(*parts: bytes, length: int = 16) -> str:
     digest = hashlib.sha256()
     for part in parts:

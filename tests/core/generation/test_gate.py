@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from entrypoint.core.conf.configuration import UserConfig, user_config
 from entrypoint.core.conf.syntax import Directive, parse
 from entrypoint.core.generation.rewrite import Copier, PairFiles
+from entrypoint.core.model import Outcome, Problem
 from tests.core.conf.configurations import APART, BARE_WORDS, DOUBLE_QUOTED, ROOT, SINGLE_QUOTED, load
+from tests.core.generation.test_rewrite import source
 from tests.support import rig
 
 _PAIR = ("ssl_certificate", "ssl_certificate_key")
@@ -116,3 +118,42 @@ def test_nothing_blocked(servers: list[tuple[Server, str, str]]) -> None:
     for file in source.texts.keys() - {ROOT}:
         exchanged = re.sub(r" (\d)\.crt;", r' "certs/\1.pem";', source.texts[file])
         assert copies[file] == re.sub(r" (\d)\.key;", r' "certs/\1-key.pem";', exchanged)
+
+
+_LEFT = "server { listen 443 ssl; ssl_certificate 0.crt; ssl_certificate_key 0.key; }"
+_BESIDE = "server { listen 80; listen 8443 ssl; ssl_certificate 1.crt; ssl_certificate_key 1.key; }"
+_FAULTY = "server { listen 81; include none.conf; }"
+_USER = source(f"http {{ {_LEFT}\n{_BESIDE}\n{_FAULTY} upstream u {{ }} }}")
+_SERVERS_OF = _USER.configuration.servers
+
+
+def test_what_waits_is_not_refused() -> None:
+    """A pair that is not usable gates its server's TLS, but neither its plain HTTP nor its sockets' being wanted."""
+    gate = rig.gate(_USER, {_identity(1): "no key"})
+    left, beside, faulty = _SERVERS_OF
+    assert gate.servers == {beside.place: "no key", faulty.place: str(faulty.faults[0])}
+    assert [[listener.port for listener in gate.lost(server)] for server in (left, beside, faulty)] == [
+        [],
+        [8443],
+        [81],
+    ]
+    assert sorted(port for _, _, port in gate.sockets) == [80, 443, 8443]
+    assert sorted(port for _, port in gate.open_sockets) == [80, 443]
+    assert gate.gated_pairs == {}
+    assert gate.refused.servers.keys() == {faulty.place}
+    assert gate.users_part.keys() == {beside.where, faulty.where}
+
+
+def test_what_is_refused() -> None:
+    """Its pair is gated though it is usable, with the reason; other blocks and files are named besides."""
+    left, beside, _ = _SERVERS_OF
+    block = next(setting for setting in _USER.configuration.levels["http"]["upstream"])
+    gate = rig.gate(_USER, servers={beside.place: "no", block.place: "bad"}, files={"/etc/nginx/x.conf": "odd"})
+    assert gate.gated_pairs == {_identity(1): Problem(Outcome.CONFIG_REJECTED, "no", "mend it there")}
+    assert gate.blocks == (block,)
+    assert gate.users_part[block.where] == "bad"
+    assert gate.file("/etc/nginx/x.conf") == "odd"
+    assert 8443 not in {port for _, _, port in gate.sockets}
+    assert gate.tls
+    assert not rig.gate(_USER, {_identity(0): "-", _identity(1): "-"}).tls
+    assert left.place not in gate.servers

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.core.generation.plan import identities
+from entrypoint.core.generation.blame import narrowed, remarks
+from entrypoint.core.generation.pairs import built_in
 from entrypoint.core.x509.pem import is_encrypted
 from tests.core.generation.test_rewrite import ROOT, source
 from tests.support import pki, rig
@@ -21,9 +22,8 @@ TWO_KEYS = {"KEY_FILE": "/keys/rsa.pem,/keys/ec.pem"}
 
 def test_identities(tmp_path: Path) -> None:
     """There is one pair for each key file, and none without a name."""
-    assert identities(rig.settings(tmp_path)) == ("site-1",)
-    assert identities(rig.settings(tmp_path, **TWO_KEYS)) == ("site-1", "site-2")
-    assert identities(rig.settings(tmp_path, SERVER_NAME=None)) == ()
+    for changes, expected in (({}, ["site-1"]), (TWO_KEYS, ["site-1", "site-2"]), ({"SERVER_NAME": None}, [])):
+        assert [pair.identity for pair in built_in(rig.settings(tmp_path, **changes))] == expected
 
 
 def test_files(tmp_path: Path) -> None:
@@ -118,3 +118,16 @@ def test_warnings(tmp_path: Path, inside: str, outside: str, lines: list[int]) -
     text = f"events {{}}\nhttp {{\n{outside}server {{\n{inside}listen 80; }}\n}}\n"
     found = rig.plan(rig.settings(tmp_path))
     assert [where for where, _ in replace(found, user=source(text)).warnings()] == [f"{ROOT}:{n}" for n in lines]
+
+
+def test_without_a_configuration_of_the_users(tmp_path: Path) -> None:
+    """The packaged one goes the same way, but nothing of it is the user's: nothing is kept, blamed or compared."""
+    plan = rig.plan(rig.settings(tmp_path), rig.usable(EC))
+    assert plan.user.packaged
+    assert (plan.user.own, [*plan.user.directives()]) == ({}, [])
+    assert plan.manifest(1, "test").source == ""
+    assert "source.json" not in plan.files(1)
+    assert (plan.origin("nginx.conf", 1), [*plan.differences()], plan.warnings()) == (None, [], ())
+    for said in (f"{tmp_path}/nginx.conf:5 is bad", 'open() "/dev/stdout" failed', "bind() to 0.0.0.0:80 failed"):
+        assert narrowed(plan, tmp_path, said) is None
+        assert remarks(plan, tmp_path, [said]) == ()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from entrypoint.core.conf.configuration import UserConfig, user_config
+from entrypoint.core.conf.edit import Replace
 from entrypoint.core.conf.includes import includes
 from entrypoint.core.conf.paths import folder
 from entrypoint.core.conf.syntax import Parsed, SyntaxFault, attempt, parse, walk
@@ -207,3 +208,23 @@ def test_servers_of_mail_on_one_socket() -> None:
     copy = copied(source(text), pairs=usable, blocked={A: "-"})
     assert names(copy.texts["nginx.conf"])[:3] == ["mail", "server", "listen 25 ssl"]
     assert copy.stand_ins == {}
+
+
+def test_all_that_is_put_in_at_one_place() -> None:
+    """In an empty block what goes to its beginning and what goes to its end are both there, in that order."""
+    what = source("http {}")
+    start = what.configuration.ends["http"][1]
+    first = (ROOT, Replace(start, start, " log_format x y;"))
+    copy = Copier(rig.gate(what), {}).copy(http="    include site.conf;\n", main="", keep_user=True, edits=[first])
+    assert names(copy.texts["nginx.conf"]) == ["http", "log_format x y", "include site.conf"]
+
+
+def test_the_first_servers_reason() -> None:
+    """Of several servers that share a file the first one's reason counts, and none that is for what nobody says."""
+    one, other = "server { include more.conf; ssl_certificate_key a.key; }", "server { include more.conf; }"
+    what = source(
+        f"http {{ {one} {other} }}", {"/etc/nginx/more.conf": "listen 443 ssl; listen 80; ssl_certificate a.crt;"}
+    )
+    text = copied(what, blocked={A: "no key"}).texts["source/etc/nginx/more.conf"]
+    assert text.count("certfront: commented out") == 2
+    assert text.count("certfront: commented out: no key") == 2
