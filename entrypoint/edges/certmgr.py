@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import re
 import socket
 import ssl
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from entrypoint.core.model import KeyType, Outcome, Refused
+from entrypoint.core import fetch_failures
+from entrypoint.core.model import KeyType, Outcome
 
 # SECLEVEL=0: a weak certificate must arrive, so that vetting can say in words what is wrong with it.
 _CIPHERS = {
@@ -22,26 +22,8 @@ _CIPHERS = {
     KeyType.ECDSA: "ECDHE+aECDSA:!eNULL:@SECLEVEL=0",
     None: "ALL:!aNULL:!eNULL:@SECLEVEL=0",
 }
-_NOT_TLS = (
-    "WRONG_VERSION_NUMBER",
-    "HTTP_REQUEST",
-    "UNKNOWN_PROTOCOL",
-    "PACKET_LENGTH_TOO_LONG",
-    "BAD_RECORD_TYPE",
-)
-_MALFORMED = ("EXCESSIVE_MESSAGE_SIZE", "CERT_LENGTH_MISMATCH", "BAD_CERTIFICATE", "LENGTH_MISMATCH", "ASN1")
-_NO_OFFER = (
-    "HANDSHAKE_FAILURE",
-    "PROTOCOL_VERSION",
-    "NO_SHARED_CIPHER",
-    "UNSUPPORTED_PROTOCOL",
-    "INTERNAL_ERROR",
-)
 _OURS_IS_SHORTER = 3600.0  # seconds; asyncio's own limit would end long fetches early
 _RESOLVING, _CONNECTING = "resolving its name", "connecting to it"
-_NAME_SERVER = (
-    "is the name in CERTMGR_HOST right, and does the name server in this container's /etc/resolv.conf answer?"
-)
 _HAPPY_EYEBALLS = 0.25  # seconds, RFC 8305, section 5
 
 
@@ -61,14 +43,14 @@ async def fetch(
     it has. ``timeout`` covers everything together, in seconds. Raises `Refused`. Port 0 is a UNIX socket at the path
     ``host``; with ``proxy_protocol`` the connection begins with that protocol's header, version 1.
     """
-    progress = [_RESOLVING]
+    peer, progress = _Peer(host, port, proxy_protocol), [_RESOLVING]
     try:
         async with asyncio.timeout(timeout):
-            return await _offers(_Peer(host, port, proxy_protocol), name, key_type, progress)
+            return await _offers(peer, name, key_type, progress)
     except TimeoutError:
-        hint = _NAME_SERVER if progress[0] == _RESOLVING else ""
+        hint = fetch_failures.NAME_SERVER if progress[0] == _RESOLVING else ""
         what = f"timed out after {timeout:g} s {progress[0]}"
-        raise _refused(Outcome.UNREACHABLE, host, port, what, hint) from None
+        raise fetch_failures.refused(Outcome.UNREACHABLE, peer.place, what, hint) from None
 
 
 _Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]  # as getaddrinfo has it
@@ -78,6 +60,11 @@ class _Peer(NamedTuple):
     host: str
     port: int
     proxy_protocol: bool
+
+    @property
+    def place(self) -> str:
+        """For people."""
+        return f"{self.host} port {self.port}"
 
     async def connect(self, progress: list[str]) -> asyncio.StreamWriter:
         if self.port == 0:
@@ -144,8 +131,8 @@ async def _offers(peer: _Peer, name: str, key_type: KeyType | None, progress: li
     try:
         return await _handshake(peer, name, _context(key_type), progress)
     except ssl.SSLError as error:
-        first = _from_ssl(error, peer.host, peer.port)
-        if key_type is None or not any(word in (error.reason or "") for word in _NO_OFFER):
+        first = fetch_failures.of_tls(peer.place, error.reason, str(error))
+        if key_type is None or not fetch_failures.refuses_the_offer(error.reason):
             raise first from None
     try:
         return await _handshake(peer, name, _context(None), progress)
@@ -162,12 +149,15 @@ async def _handshake(peer: _Peer, name: str, context: ssl.SSLContext, progress: 
     except ssl.SSLError:
         raise
     except OSError as error:
-        raise _from_os(error, peer.host, peer.port, connected=writer is not None) from None
+        resolved, connected = not isinstance(error, socket.gaierror), writer is not None
+        raise fetch_failures.of_connection(peer.place, error, resolved=resolved, connected=connected) from None
     finally:
         if writer:
             writer.transport.abort()
     if not chain:
-        raise _refused(Outcome.NO_CERTIFICATE, peer.host, peer.port, "completed the handshake without a certificate")
+        raise fetch_failures.refused(
+            Outcome.NO_CERTIFICATE, peer.place, "completed the handshake without a certificate"
+        )
     return chain
 
 
@@ -189,42 +179,3 @@ def _context(key_type: KeyType | None) -> ssl.SSLContext:
     if key_type is not None:
         context.maximum_version = ssl.TLSVersion.TLSv1_2
     return context
-
-
-def _from_ssl(error: ssl.SSLError, host: str, port: int) -> Refused:
-    # Some of OpenSSL's reasons have no name of their own: "[SSL] ASN1 lib (_ssl.c:1006)".
-    reason = error.reason or re.sub(r"^\[.*?\] |\(_ssl.*", "", str(error)).strip().upper()
-    words = reason.lower().replace("_", " ")
-    if any(word in reason for word in _NOT_TLS):
-        return _refused(Outcome.NOT_TLS, host, port, f"did not answer with TLS ({words})")
-    if any(word in reason for word in _MALFORMED):
-        return _refused(Outcome.MALFORMED, host, port, f"sent what is no certificate ({words})")
-    if "SIGNATURE" in reason:
-        words = f"the signature does not fit its certificate, {words}"
-        hint = "whoever answers presents your certificate without holding its key: is it really CertMgr?"
-        return _refused(Outcome.HANDSHAKE_FAILED, host, port, f"TLS handshake failed ({words})", hint)
-    return _refused(Outcome.HANDSHAKE_FAILED, host, port, f"TLS handshake failed ({words})")
-
-
-def _from_os(error: OSError, host: str, port: int, *, connected: bool) -> Refused:
-    if isinstance(error, socket.gaierror):
-        what = f"its name was not resolved ({error.strerror})"
-        return _refused(Outcome.UNREACHABLE, host, port, what, _NAME_SERVER)
-    if isinstance(error, ConnectionRefusedError):
-        what = "the connection was refused"
-    elif connected:
-        what = "the connection was reset or closed during the TLS handshake"
-    else:
-        what = f"no connection ({error.strerror or error})"
-    return _refused(Outcome.UNREACHABLE, host, port, what)
-
-
-_HINTS = {
-    Outcome.UNREACHABLE: "is CERTMGR_HOST right, is Domino's HTTP task running there, is a firewall between?",
-    Outcome.NOT_TLS: "is the port in CERTMGR_HOST Domino's HTTPS port?",
-    Outcome.HANDSHAKE_FAILED: "does the Domino server offer TLS 1.2 and a certificate of the key's type?",
-}
-
-
-def _refused(outcome: Outcome, host: str, port: int, what: str, hint: str = "") -> Refused:
-    return Refused(outcome, f"{host} port {port}: {what}", hint or _HINTS.get(outcome, ""))

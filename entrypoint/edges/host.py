@@ -14,6 +14,7 @@ from pathlib import Path
 
 from entrypoint.core.facts import Facts
 from entrypoint.core.generation.access_lines import OUTPUTS
+from entrypoint.core.host_files import addresses, nameservers
 from entrypoint.core.nginx_output import Build
 
 KINDS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")  # of temporary files
@@ -31,8 +32,8 @@ def facts(build: Build, run_dir: Path) -> tuple[Facts, tuple[str, ...]]:
         ipv6=_ipv6(),
         user=user,
         access_log=log,
-        nameservers=_nameservers(),
-        hosts=_hosts(),
+        nameservers=nameservers(_text("/etc/resolv.conf")),
+        hosts=addresses(_text("/etc/hosts")),
         http3=build.http3,
         temp_dir=temporary_folder(run_dir),
         openssl=build.openssl,
@@ -137,24 +138,8 @@ def _can_open_stdout() -> bool:
     return True
 
 
-def _fields(path: str) -> list[list[str]]:
+def _text(path: str) -> str:
     try:
-        text = Path(path).read_text(errors="replace")
+        return Path(path).read_text(errors="replace")
     except OSError:
-        return []
-    return [words for line in text.splitlines() if (words := line.partition("#")[0].split())]
-
-
-def _nameservers() -> tuple[str, ...]:
-    lines = _fields("/etc/resolv.conf")
-    # NGINX does not understand scoped addresses such as fe80::1%eth0.
-    return tuple(words[1] for words in lines if words[0] == "nameserver" and len(words) > 1 and "%" not in words[1])
-
-
-def _hosts() -> dict[str, str]:
-    """Host names to addresses by /etc/hosts, IPv4 preferred, as NGINX's resolver never reads that file."""
-    found: dict[str, str] = {"localhost": "127.0.0.1"}
-    for address, *names in sorted(_fields("/etc/hosts"), key=lambda words: ":" in words[0]):
-        for name in names:
-            found.setdefault(name.lower(), address)
-    return found
+        return ""

@@ -15,6 +15,7 @@ import pytest
 from entrypoint.core.facts import Facts
 from entrypoint.core.nginx_output import Build
 from entrypoint.edges import host
+from tests.core.test_host_files import HOSTS, RESOLV
 from tests.support import rig
 
 BUILD = Build((1, 31, 3))
@@ -144,25 +145,6 @@ def test_access_log() -> None:
         _, on, warnings = _facts(stdout=theirs.fileno())
     assert not on
     assert any("access log is off" in sentence for sentence in warnings)
-
-
-HOSTS = """\
-# a comment
-::1       localhost ip6-localhost both.local
-127.0.0.1 localhost both.local   # another
-192.0.2.7\tApp.Local app
-
-192.0.2.8
-fe80::1%eth0 scoped.local
-"""
-RESOLV = """\
-search acme.io
-nameserver 192.0.2.53
-nameserver fe80::1%eth0
-nameserver 2001:db8::53
-nameserver
-options edns0 # nameserver 192.0.2.99
-"""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount over these files")
