@@ -152,7 +152,7 @@ class Agent:
         now = self.clock()
         changed = bool(requests or not self.pairs.being_written(now)) and self.pairs.refresh()
         if requests or changed:
-            self.attempts.forget()
+            self.attempts.retries.forget()
         chosen = [pair for pair in self.pairs.managed if changed or self._is_due(pair, requests, now)]
         findings = await self._findings(chosen, now, force=any(request.force for request in requests))
         self.ending = ending = await self.attempts.run(self._plan(findings), findings, why(requests))

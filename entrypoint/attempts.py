@@ -44,10 +44,6 @@ class Attempts:
         self._spent: float | None = None
         self._remarked: tuple[int, tuple[tuple[str, str], ...]] = (0, ())
 
-    def forget(self) -> None:
-        """Permit the next try at once, after a change or a request."""
-        self.retries.forget()
-
     def pauses(self) -> list[float]:
         """The seconds until NGINX is asked again about refused parts and held-back pairs."""
         return self.retries.pauses(self.clock())
@@ -117,11 +113,11 @@ class Attempts:
         current = self.generations.current()
         if self._live(last, last.digest):
             return True
-        if self.retries.fallback_refusal(last, self.clock()):
+        if self.retries.fallbacks.still(last.digest, self.clock()):
             return False
         failure = await self._applied(last, findings, cause)
         if failure:
-            self.retries.fallback_refused(last, failure, self.clock())
+            self.retries.fallbacks.add(last.digest, failure, self.clock())
             await self._smaller(last, current, findings, cause)
         return not failure
 

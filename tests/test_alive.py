@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint import alive
-from entrypoint.alive import Alive
+from entrypoint import publisher
 from entrypoint.edges.status_files import SLOT, StatusFiles
+from entrypoint.publisher import Alive
 
 NOW = 1_800_000_000.0
 DAY = 86400.0
@@ -73,7 +73,7 @@ def test_nobody_has_begun(clocks: Clocks) -> None:
 
 def test_it_is_followed(clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop looks by itself, again and again, also where the files cannot be written for a moment."""
-    monkeypatch.setattr(alive, "_LOOK", 0.01)
+    monkeypatch.setattr(publisher, "_LOOK", 0.01)
 
     async def run() -> None:
         clocks.alive.go_on(600)

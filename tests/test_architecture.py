@@ -44,11 +44,10 @@ ALLOWED: dict[str, set[str]] = {
     "pairs": {"core", "edges", "editions", "log"},
     "events": set(),
     "doubts": {"core"},
-    "alive": {"edges"},
     "editions": {"core", "edges"},
     "plans": {"core", "edges", "editions", "salvage"},
     "attempts": {"core", "edges", "editions", "log", "pairs", "rollout"},
-    "publisher": {"alive", "attempts", "check", "core", "doubts", "edges"},
+    "publisher": {"attempts", "check", "core", "doubts", "edges"},
     "agent": {
         "attempts",
         "check",

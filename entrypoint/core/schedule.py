@@ -49,7 +49,7 @@ def retry_refused(attempts: int, interval: float) -> float:
 
 
 class Retry(Generic[T]):
-    """The result of a failed try, and the time of the next one, in ``retry`` seconds (see above).
+    """The result of a failed try, and the time of the next one, in ``retry`` seconds (see above) by the ``interval``.
 
     Times are of a monotonic clock: a step of the wall clock must neither end a pause nor prolong it.
     """
@@ -57,8 +57,8 @@ class Retry(Generic[T]):
     value: T | None
     until: float
 
-    def __init__(self, retry: Callable[[int, float], float]) -> None:
-        self._retry = retry
+    def __init__(self, retry: Callable[[int, float], float], interval: float) -> None:
+        self._retry, self._interval = retry, interval
         self.forget()
 
     def forget(self) -> None:
@@ -66,11 +66,11 @@ class Retry(Generic[T]):
         self._digest, self.value, self._attempts = "", None, 0
         self.until = -math.inf
 
-    def add(self, digest: str, value: T, now: float, interval: float) -> None:
+    def add(self, digest: str, value: T, now: float) -> None:
         """Remember the result of a try, by the digest of what was tried."""
         self._attempts = self._attempts + 1 if digest == self._digest else 1
         self._digest, self.value = digest, value
-        self.until = now + self._retry(self._attempts, interval)
+        self.until = now + self._retry(self._attempts, self._interval)
 
     def still(self, digest: str, now: float) -> T | None:
         """The result of the last try, None where a new one is permitted."""

@@ -81,9 +81,9 @@ def test_refused_parts(interval: float, attempts: int) -> None:
 @given(st.floats(1, 100_000), st.integers(1, 30))
 def test_retry(interval: float, attempts: int) -> None:
     """A refused plan rests for ten seconds or more, ever longer up to an hour; another plan, or a request, does not."""
-    retry, now, waits = Retry[str](retry_refused), 0.0, []
+    retry, now, waits = Retry[str](retry_refused, interval), 0.0, []
     for _ in range(attempts):
-        retry.add("plan", "no", now, interval)
+        retry.add("plan", "no", now)
         assert retry.still("plan", now + 9.9) == "no"
         assert retry.still("other", now) is None
         end = now
@@ -93,11 +93,11 @@ def test_retry(interval: float, attempts: int) -> None:
         now = end
     assert waits == sorted(waits)
     assert max(waits) <= 3605
-    retry.add("plan", "no", now, interval)
+    retry.add("plan", "no", now)
     retry.forget()
     assert retry.still("plan", now) is None
 
 
 def test_nothing_refused() -> None:
     """At first, nothing is refused."""
-    assert Retry[str](retry_refused).still("", 0) is None
+    assert Retry[str](retry_refused, 300).still("", 0) is None

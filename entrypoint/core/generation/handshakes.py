@@ -14,7 +14,6 @@ from entrypoint.core.generation.gate import Refusals
 from entrypoint.core.generation.manifest import Manifest
 from entrypoint.core.generation.pairs import Door, PairSpec
 from entrypoint.core.generation.plan import Plan
-from entrypoint.core.model import KeyType
 from entrypoint.core.x509.certificate import offered_by_default
 
 QUICK = 1.0  # seconds for one answer of a door that was never open; where they take that long, two are enough
@@ -109,11 +108,11 @@ class Proof:
 
     def questions(self, plan: Plan, without: Collection[str]) -> list[Question]:
         """The handshakes that prove a plan ``without`` some pairs, several in a row for the first pairs."""
-        edited, alternatives = Edited(self.user, plan.user), Alternatives(plan)
+        edited = Edited(self.user, plan.user)
         pairs = [pair for pair in plan.gate.running if pair.identity not in without]
         open_before = {at for at in self.shown.proved if not edited.concerns(at[1].place)}
         return [
-            Question(pair.identity, door, alternatives, (pair.identity, door) in open_before, enough)
+            Question(plan, pair.identity, door, (pair.identity, door) in open_before, enough)
             for enough, some in ((_MATCHES, pairs[:_THOROUGH]), (1, pairs[_THOROUGH:]))
             for pair in some
             for door in pair.doors
@@ -132,10 +131,9 @@ class Question:
     are failures; so is an unknown chain, at any door. ``enough`` answers in a row are a proof.
     """
 
-    def __init__(self, identity: str, door: Door, known: Alternatives, open_before: bool, enough: int) -> None:
-        self.at, self.door, self.enough = (identity, door), door, enough
-        self._known = known
-        credential = known.plan.usable[identity]
+    def __init__(self, plan: Plan, identity: str, door: Door, open_before: bool, enough: int) -> None:
+        self._plan, self.at, self.door, self.enough = plan, (identity, door), door, enough
+        credential = plan.usable[identity]
         self.expected, self.leaf = credential.ders, credential.leaf
         # What a key of another kind opened says nothing of one that no handshake of ours can show.
         self.open_before = open_before and offered_by_default(self.expected[0])
@@ -165,35 +163,20 @@ class Question:
             return failure
         if isinstance(seen, str):
             return Unproved(seen)
-        return self._known.why(seen, self.door, self.leaf.key_type) or failure
+        return self._other(seen) or failure
 
-
-class Alternatives:
-    """The chains that a plan's configuration could present, decoded only for a door that does not present its own."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-
-    def why(self, seen: ChainDer, door: Door, kind: KeyType | None) -> Unproved | None:
-        """Why a door presents this chain instead of its own; None for an unknown chain."""
-        usable = self.plan.usable
-        if seen in (usable[pair.identity].ders for pair in self.plan.gate.running if door in pair.doors):
+    def _other(self, seen: ChainDer) -> Unproved | None:
+        """The reason for another chain; None for an unknown one."""
+        usable, running = self._plan.usable, self._plan.gate.running
+        if any(seen == usable[pair.identity].ders for pair in running if self.door in pair.doors):
+            kind = self.leaf.key_type
             return Unproved(f"NGINX presents its other one there, even where {kind} is asked for", warn=False)
-        if seen in self._chains:
-            return Unproved(f"another server answers for {door.name} at {door}")
-        if self._others:
-            return Unproved(f"a server that certfront leaves alone answers for {door.name} at {door}")
+        if any(seen == credential.ders for credential in usable.values()):
+            return Unproved(f"another server answers for {self.door.name} at {self.door}")
+        servers = self._plan.user.configuration.servers
+        if any(server.off or any(pair.for_nginx_only for pair in server.pairs) for server in servers):
+            return Unproved(f"a server that certfront leaves alone answers for {self.door.name} at {self.door}")
         return None
-
-    @cached_property
-    def _chains(self) -> frozenset[ChainDer]:
-        return frozenset(credential.ders for credential in self.plan.usable.values())
-
-    @cached_property
-    def _others(self) -> bool:
-        """Whether there are chains that only NGINX knows."""
-        servers = self.plan.user.configuration.servers
-        return any(server.off or any(pair.for_nginx_only for pair in server.pairs) for server in servers)
 
 
 def unchanged(manifest: Manifest, before: Manifest | None) -> set[str]:

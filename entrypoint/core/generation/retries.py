@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
 from entrypoint.core import schedule
 from entrypoint.core.generation.gate import Refusals
@@ -16,31 +15,26 @@ from entrypoint.core.schedule import Retry
 from entrypoint.core.x509.credential import Credential
 
 
-class _HeldBack(NamedTuple):
-    instead: Credential | None
-    problem: Problem
-
-
 class Retries:
     """The memory of refusals. ``interval`` is the time between checks, ``now`` of a monotonic clock, in seconds.
 
     ``held_back`` has the reasons of the pairs that NGINX did not present, by identity: the credentials before stay
-    live.
+    live. ``fallbacks`` is the memory of the last configuration with new credentials, by the plan's digest.
     """
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
-        self._wholes: Retry[Problem] = Retry(schedule.retry_refused)
-        self._editions: Retry[Problem] = Retry(schedule.retry_refused)
-        self._fallbacks: Retry[Problem] = Retry(schedule.retry_refused)
-        self._parts: Retry[Refusals] = Retry(schedule.retry_gated)
-        self._pairs: dict[str, Retry[_HeldBack]] = {}
+        self.fallbacks: Retry[Problem] = Retry(schedule.retry_refused, interval)
+        self._wholes: Retry[Problem] = Retry(schedule.retry_refused, interval)
+        self._editions: Retry[Problem] = Retry(schedule.retry_refused, interval)
+        self._parts: Retry[Refusals] = Retry(schedule.retry_gated, interval)
+        self._pairs: dict[str, Retry[tuple[Credential | None, str]]] = {}
         self.held_back: Mapping[str, Problem] = {}
         self._digests: dict[bool, tuple[object, object, object, str]] = {}
 
     def forget(self) -> None:
         """Permit the next try at once, after a change or a request."""
-        for retry in (self._wholes, self._editions, self._fallbacks, self._parts):
+        for retry in (self._wholes, self._editions, self.fallbacks, self._parts):
             retry.forget()
         self._pairs = {}
 
@@ -67,21 +61,18 @@ class Retries:
             for identity, retry in self._pairs.items()
             if identity in plan.usable and (one := retry.still(_digest(plan.usable[identity]), now))
         }
-        self.held_back = {identity: one.problem for identity, one in held.items()}
-        if not held:
-            return plan
-        details = {identity: problem.detail for identity, problem in self.held_back.items()}
-        return instead(plan, {identity: one.instead for identity, one in held.items()}, details)
+        details = {identity: detail for identity, (_, detail) in held.items()}
+        self.held_back = {identity: Problem(Outcome.NOT_SERVED, detail) for identity, detail in details.items()}
+        return instead(plan, {identity: before for identity, (before, _) in held.items()}, details) if held else plan
 
     def live(self, plan: Plan, applied: Plan, failed: Mapping[str, str], now: float) -> None:
         """Remember that ``applied``, a part of the ``plan``, is live: pairs ``failed``, or NGINX refused parts."""
         for identity, detail in failed.items():
-            one = _HeldBack(applied.usable.get(identity), Problem(Outcome.NOT_SERVED, detail))
-            retry = self._pairs.setdefault(identity, Retry(schedule.retry_refused))
-            retry.add(_digest(plan.usable[identity]), one, now, self._interval)
-            self.held_back = {**self.held_back, identity: one.problem}
+            retry = self._pairs.setdefault(identity, Retry(schedule.retry_refused, self._interval))
+            retry.add(_digest(plan.usable[identity]), (applied.usable.get(identity), detail), now)
+            self.held_back = {**self.held_back, identity: Problem(Outcome.NOT_SERVED, detail)}
         if applied.refusals:
-            self._parts.add(replace(applied, refusals=Refusals()).digest, applied.refusals, now, self._interval)
+            self._parts.add(replace(applied, refusals=Refusals()).digest, applied.refusals, now)
 
     def refusal(self, plan: Plan, last: Plan | None, now: float) -> Problem | None:
         """Why the plan is not tried now. ``last`` is the plan with the user's configuration before the change."""
@@ -89,18 +80,10 @@ class Retries:
 
     def refused(self, plan: Plan, last: Plan | None, problem: Problem, now: float) -> None:
         """Remember that the plan was refused as a whole, or not presented."""
-        self._wholes.add(self.digest(plan), problem, now, self._interval)
+        self._wholes.add(self.digest(plan), problem, now)
         edition = _edition(plan, last)
         if edition and problem.outcome is Outcome.RELOAD_FAILED:
-            self._editions.add(edition, problem, now, self._interval)
-
-    def fallback_refusal(self, last: Plan, now: float) -> Problem | None:
-        """Why the last configuration with the current credentials is not tried now."""
-        return self._fallbacks.still(last.digest, now)
-
-    def fallback_refused(self, last: Plan, problem: Problem, now: float) -> None:
-        """Remember that the last configuration was refused with the current credentials."""
-        self._fallbacks.add(last.digest, problem, now, self._interval)
+            self._editions.add(edition, problem, now)
 
     def digest(self, plan: Plan) -> str:
         """The plan's digest, cached: to render the plan of the last cycle again would be most of an idle check."""

@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from entrypoint.core.conf.configuration import UserConfig, user_config
 from entrypoint.core.conf.includes import Place
 from entrypoint.core.generation.handshakes import (
-    Alternatives,
     Edited,
     Proof,
     Question,
@@ -161,7 +160,7 @@ def test_proof(tmp_path: Path) -> None:
 
 def _question(plan: Plan, number: int = 0, *, open_before: bool = False) -> Question:
     at = Proof().questions(plan, ())[number].at
-    return Question(at[0], at[1], Alternatives(plan), open_before, 5)
+    return Question(plan, at[0], at[1], open_before, 5)
 
 
 def test_names(tmp_path: Path) -> None:

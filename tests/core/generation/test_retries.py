@@ -84,10 +84,10 @@ def test_refused_as_a_whole(tmp_path: Path) -> None:
 def test_the_fallback_refused(tmp_path: Path) -> None:
     """It rests on its own, whatever becomes of the plan."""
     retries, last = Retries(INTERVAL), _plan(tmp_path, "")
-    retries.fallback_refused(last, REFUSED, 0)
-    assert retries.fallback_refusal(last, 1) is REFUSED
+    retries.fallbacks.add(last.digest, REFUSED, 0)
+    assert retries.fallbacks.still(last.digest, 1) is REFUSED
     assert retries.refusal(last, None, 1) is None
-    assert retries.fallback_refusal(last, INTERVAL) is None
+    assert retries.fallbacks.still(last.digest, INTERVAL) is None
 
 
 def test_digest(tmp_path: Path) -> None:
