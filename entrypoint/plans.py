@@ -22,7 +22,7 @@ from entrypoint.edges.status_files import StatusFiles
 
 
 def config_files(settings: Settings, facts: Facts, generations: Generations | None = None) -> ConfigFiles:
-    """The user's files; with ``generations`` those of the configuration that ran last are missed where unreadable."""
+    """The user's files; with ``generations``, unreadable files of the configuration that ran last are faults."""
     ran = editions.ran(generations) if generations else None
     return ConfigFiles(settings, packaged_config(settings, facts, packaged.packaged()), ran)
 

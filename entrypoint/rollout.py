@@ -1,4 +1,4 @@
-"""A plan made live: stage, test, publish, reload, prove; otherwise switch back."""
+"""A plan made live: staged, tested, published, reloaded, proved; otherwise rolled back."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _CHANGING_OVER = 10  # answers within half a second: old workers give some for 0
 
 
 class Applied(NamedTuple):
-    """What runs now, and the milliseconds from the reload's signal to the proof; None where it ran already.
+    """The plan that runs now, and the milliseconds from the reload to the proof; None if it ran already.
 
-    ``failed`` has the pairs that were not presented, by their identity, and what was seen: what ran before goes on in
-    their place.
+    ``failed`` are the pairs that were not presented, by identity, with what the handshake saw: the credentials before
+    stay live for them.
     """
 
     plan: Plan
@@ -47,7 +47,7 @@ class Applied(NamedTuple):
 
 @dataclass
 class Rollout:
-    """Everything that one needs to change what NGINX serves."""
+    """The change of what NGINX serves, in one state folder."""
 
     program: str
     generations: Generations
@@ -62,10 +62,9 @@ class Rollout:
         self.prover = Prover(self.run_dir)
 
     async def apply(self, plan: Plan, known: Iterable[bytes], why: str) -> Applied:
-        """Make ``plan`` live, without those of the user's servers and files that NGINX refuses, or pairs not presented.
+        """Make ``plan`` live, without the parts that NGINX refuses and the pairs that it does not present.
 
-        ``known`` are passwords that open the plan's keys. Raises `Refused` with what was served before being
-        served again.
+        ``known`` are passwords that open the plan's keys. Raises `Refused` after a rollback to the generation before.
         """
         before, known = self.owed or self.generations.current(), tuple(known)
         failed: dict[str, str] = {}
@@ -97,7 +96,7 @@ class Rollout:
         return spent
 
     async def _close_sockets(self, plan: Plan, why: str) -> None:
-        """Run nothing of the built-in site for a moment: NGINX opens no address while one on all of them is open."""
+        """Close the built-in site's sockets for a moment: NGINX cannot bind one address while a socket has all."""
         bare, generation = await self._accepted(made_bare(plan), (), why)
         self.generations.publish(generation)
         old = self.prover.workers()
@@ -105,9 +104,9 @@ class Rollout:
         await self._answers(bare, generation, old)
 
     def _without_failed(self, plan: Plan, error: Refused | OSError, before: Generation | None) -> Plan:
-        """The plan with what was presented before in place of the pairs that failed.
+        """The plan with the credentials before, in place of those that failed.
 
-        Raises `Refused` where one of these is what was presented before: then something else is to blame.
+        Raises `Refused` where a failed credential is the one before: then something else is the cause.
         """
         failed = error.failed if isinstance(error, NotServed) else {}
         kept = {identity: self._kept(before, identity) for identity in failed}
@@ -122,7 +121,7 @@ class Rollout:
         return self.generations.stored(identity) if there else None
 
     async def _accepted(self, plan: Plan, known: Iterable[bytes], why: str) -> tuple[Plan, Generation]:
-        """The plan that NGINX accepts, and its generation: it may be the live one."""
+        """The plan that NGINX accepts, and its generation, which may be the live one."""
         offered = self._offered(known)
 
         def provide(plan: Plan) -> None:
@@ -138,7 +137,7 @@ class Rollout:
     ) -> float:
         """Reload if asked, and wait for the proof that NGINX runs ``generation`` and presents its chains.
 
-        Chains that were proved with the generation ``before`` are not asked for again. Returns milliseconds.
+        Chains that were proved with the generation ``before`` are not proved again. Returns milliseconds.
         """
         started = time.monotonic()
         old = self.prover.workers() if reload else None
@@ -168,9 +167,9 @@ class Rollout:
         await self.prover.old_workers_gone(old)
 
     async def keep(self, plan: Plan) -> bool:
-        """See that NGINX runs what is current, the plan's: a signal may get lost, a killed agent leaves work half done.
+        """Ensure that NGINX runs the current generation: a signal may get lost, or a killed agent leave work half done.
 
-        Returns whether that had to be proved. Raises `Refused` where it is not served.
+        Returns whether a proof was necessary. Raises `Refused` where the proof fails.
         """
         current, now = self.generations.current(), time.monotonic()
         if not current or now < self._looked + _LOOK:
@@ -186,10 +185,7 @@ class Rollout:
         return True
 
     async def stands(self, plan: Plan, current: Generation) -> bool:
-        """Whether a generation that a start or a killed agent left as current is served; if not, the last proved one.
-
-        ``plan`` is what it was made of.
-        """
+        """Prove a generation that a start or a killed agent left as current, with its ``plan``; else fall back."""
         try:
             await self.prove(plan, current, reload=await self._other_runs(current))
             self._confirm(current)
@@ -200,9 +196,9 @@ class Rollout:
             return False
 
     async def _other_runs(self, current: Generation) -> bool:
-        """Whether a running NGINX answers with another generation and no longer just changes over from it.
+        """Whether NGINX runs another generation, and is not just changing over from it.
 
-        One that is still starting is waited for.
+        An NGINX that is still starting is waited for.
         """
         others = 0
         for _ in range(100):
@@ -222,9 +218,9 @@ class Rollout:
             log.error("generation %d is served, but that could not be noted: %s", generation.number, error)
 
     def tidy(self) -> None:
-        """Forget old generations and the passwords of those that are gone: for later, when nobody waits.
+        """Remove superfluous generations and key files, after a cycle, when nobody waits.
 
-        A way back that failed is tried again.
+        A rollback that failed is tried again.
         """
         if self.owed:
             self._return_to(self.owed)
@@ -239,7 +235,7 @@ class Rollout:
             log.error("what is not needed any more could not be removed: %s", error)
 
     def fall_back(self, failed: Generation, reason: str) -> None:
-        """Return from a current generation that a start found unfit to the last proved one, if there is another."""
+        """Return from an unfit current generation to the last proved one, if that is another."""
         proved = self.generations.verified()
         if proved and proved.number != failed.number:
             self._roll_back(proved, failed, reason)
@@ -265,7 +261,7 @@ class Rollout:
             self.supervisord.reload_nginx()
 
     def _offered(self, known: Iterable[bytes]) -> list[bytes]:
-        """Passwords that open keys now, and those that opened the ones that are served: their file may have changed."""
+        """The passwords that open keys now, and those of the served pairs: the user's file may have changed."""
         current = self.generations.current()
         before = current.manifest.password_file if current else ""
         return [*known, *(key_files.passwords(Path(before)) if before else [])]

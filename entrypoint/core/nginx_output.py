@@ -1,4 +1,4 @@
-"""What NGINX prints: how it was built, and lines with a level, of which only the worst say why it refuses to run."""
+"""NGINX's output: its build, and messages with a level, of which only the worst are the reason of a refusal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _VERDICT = "configuration file "
 
 
 class Build(NamedTuple):
-    """How a binary was built; ``openssl`` is empty where it has another library, such as LibreSSL."""
+    """The build of a binary; ``openssl`` is empty where it has another library, such as LibreSSL."""
 
     version: tuple[int, int, int]
     http3: bool = False
@@ -23,7 +23,7 @@ class Build(NamedTuple):
 
 
 def build(output: str) -> Build | None:
-    """What ``nginx -V`` prints, None where it names no version.
+    """The build in the output of ``nginx -V``, None where it names no version.
 
     HTTP/3 came with 1.25.0, as a module that a build may lack. The OpenSSL that NGINX runs with counts, not the one
     that it was built with.
@@ -45,7 +45,7 @@ class Line:
 
 
 def lines(output: str) -> tuple[Line, ...]:
-    """The messages, in order and each once; without the last word, whether the test was successful."""
+    """The messages, in order and each once, without the last line about the success of the test."""
     found: list[Line] = []
     for line in filter(None, output.splitlines()):
         head = _HEAD.match(line)
@@ -59,12 +59,12 @@ def lines(output: str) -> tuple[Line, ...]:
 
 
 def for_a_person(output: str) -> str:
-    """Lines for a log as NGINX prints them at a terminal: without the time and the number of the process."""
+    """Lines as NGINX prints them at a terminal: without time and process number."""
     return _LOGGED.sub(r"nginx: \1 ", output)
 
 
 def refusal(said: tuple[Line, ...]) -> str:
-    """Why NGINX refuses: its messages of the worst level there is, or else what has no level; empty for neither."""
+    """The reason of a refusal: the messages of the worst level, or those without a level; empty without any."""
     for level in (*_REFUSING, ""):
         if worst := [line.text for line in said if line.level == level]:
             return "; ".join(worst)
@@ -72,7 +72,7 @@ def refusal(said: tuple[Line, ...]) -> str:
 
 
 def hint(refusal: str, uid: int) -> str:
-    """What to do where NGINX, run by this user, cannot bind; empty for other refusals."""
+    """The advice where NGINX, as this user, cannot bind a port; empty for other refusals."""
     if re.search(r"bind\(\) to .* failed \(13:", refusal):
         return f"uid {uid} may not listen there: set HTTP_PORT and HTTPS_PORT to ports above 1023"
     if re.search(r"bind\(\) to .* failed \(99:", refusal):
@@ -81,7 +81,7 @@ def hint(refusal: str, uid: int) -> str:
 
 
 def refused_reload(said: tuple[Line, ...]) -> str:
-    """Why NGINX refused to take up a configuration; empty while it may still do so: it binds several times."""
+    """Why NGINX refused a reload; empty while it may still succeed, as NGINX tries several times to bind."""
     texts = [line.text for line in said if line.level == "emerg"]
     final = [text for text in texts if not _BIND.match(text)]
     return "; ".join(each for each in texts if each != _GIVEN_UP) if final else ""

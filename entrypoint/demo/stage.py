@@ -173,7 +173,7 @@ class Stage:
         self.certmgr.put(_credential(issued))
 
     def http(self, path: str = "/", port: int | None = None) -> tuple[int, dict[str, str], str]:
-        """Status, headers and body of a plain request; status 0 where nobody answers."""
+        """Status, headers and body of a plain request; status 0 without an answer."""
         connection = http.client.HTTPConnection("127.0.0.1", port or self.http_port, timeout=3)
         try:
             connection.request("GET", path, headers={"Host": NAME, "Connection": "close"})
@@ -185,12 +185,12 @@ class Stage:
             connection.close()
 
     def report(self) -> dict[str, Any]:
-        """The whole of status.json; empty while nobody answers."""
+        """The content of status.json; empty without an answer."""
         code, _, text = self.http("/status.json", self.status_port)
         return dict(json.loads(text)) if code == http.client.OK else {}
 
     def status(self) -> dict[str, Any]:
-        """The first certificate's entry of status.json; empty while there is none."""
+        """The first certificate's entry in status.json; empty while there is none."""
         entries = self.report().get("certificates")
         return dict(entries[0]) if entries else {}
 

@@ -61,7 +61,7 @@ class PairSpec:
 
 
 def wanted(settings: Settings, user: UserConfig, without: Collection[Place] = ()) -> tuple[PairSpec, ...]:
-    """The pairs of the built-in site and of the user's servers, ``without`` those at places that do not run."""
+    """The pairs of the built-in site and of the user's servers, ``without`` the servers at some places."""
     return (*built_in(settings), *of_servers(user.configuration, settings, without))
 
 
@@ -80,7 +80,7 @@ def built_in(settings: Settings) -> tuple[PairSpec, ...]:
 
 
 def why_pending(pair: PairSpec, settings: Settings, *, key: bool, certificate: bool) -> str:
-    """Why nothing is stored for a pair; ``key`` and ``certificate``: whether its files are there."""
+    """Why no credential is stored for a pair; ``key`` and ``certificate``: whether its files exist."""
     if not key:
         return f"the key file {pair.key_file} does not exist"
     if certificate:

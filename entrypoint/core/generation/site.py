@@ -33,7 +33,7 @@ HSTS = "max-age=63072000"  # two years, as Mozilla's profiles have it: for users
 
 @dataclass(frozen=True)
 class Site:
-    """The built-in servers, with ``templates`` by path and ``pairs``, as far as the ``gate`` lets them run."""
+    """The built-in servers, with ``templates`` by path and ``pairs``, without the parts behind the ``gate``."""
 
     settings: Settings
     facts: Facts
@@ -42,9 +42,9 @@ class Site:
     gate: Gate
 
     def files(self, generation: int, when: str, user: Surroundings) -> dict[str, str]:
-        """What the user's configuration includes of the built-in site, and the snippets, by their paths.
+        """The files of the built-in site and the snippets, by the paths at which the configuration includes them.
 
-        What a pair that is not usable keeps from running is commented out, below the reason and ``when``.
+        Parts that need a missing credential are commented out, below the reason and ``when``.
         """
         values = _values(
             self.settings, self.facts, self.templates, live=self.gate.tls, generation=generation, user=user
@@ -60,7 +60,7 @@ class Site:
         return files | _snippets(self.templates, values)
 
     def _gated(self, site: str, when: str) -> str:
-        """The TLS server goes as a whole without any usable pair; where it has one, only the others' lines go."""
+        """Comment out the TLS server if none of its pairs has a credential, else the lines of those without one."""
         server = parse(site).directives[-1]
         lines = [each for each in server.block or () if each.name in _PAIR]
         spans = zip(lines[::2], lines[1::2], self.pairs, strict=True)
@@ -72,9 +72,9 @@ class Site:
 
 
 def packaged_config(settings: Settings, facts: Facts, templates: Mapping[str, str]) -> UserConfig:
-    """The packaged configuration, as if it lay where the user's would.
+    """The packaged configuration, with the paths that the user's would have.
 
-    The snippets are beside it: the user's own may include them as well.
+    The snippets are beside it: the user's own configuration may include them as well.
     """
     values = _values(settings, facts, templates, live=True, generation=0, user=Surroundings())
     files = {"mime.types": templates["mime.types"], **_snippets(templates, values)}
@@ -97,9 +97,9 @@ def shortcomings(settings: Settings, facts: Facts) -> tuple[str, ...]:
 
 
 def http_additions(settings: Settings, facts: Facts, user: Surroundings) -> str:
-    """What goes to the end of the user's ``http`` block: what it does not set itself, and our servers.
+    """The text for the end of the user's ``http`` block: settings that it lacks, and certfront's servers.
 
-    What visitors make NGINX write is apart from the run folder, where another file system can be written.
+    NGINX's temporary files are kept apart from the run folder, where another file system is writable.
     """
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     wanted = {f"{kind}_temp_path": f'"{facts.temporary(settings.run_dir)}/{kind}"' for kind in kinds}
@@ -113,10 +113,10 @@ def http_additions(settings: Settings, facts: Facts, user: Surroundings) -> str:
 
 
 def main_additions(settings: Settings, facts: Facts, user: Surroundings) -> str:
-    """What goes to the end of the user's root file: our process's own, and what is not set there.
+    """The text for the end of the user's root file: certfront's process settings, and those that it lacks.
 
-    Certificates that did not change are taken over by the next generation without being loaded again, and old workers
-    finish their requests after a reload, but do not pile up. Why NGINX refused a reload the agent reads in a log.
+    With them a reload inherits unchanged certificates instead of loading them, old workers finish their requests
+    without piling up, and the reason for a refused reload is in a log that the agent reads.
     """
     wanted = {"worker_shutdown_timeout": "10m", "error_log": "stderr warn"}
     wanted |= {"user": facts.user} if facts.user else {}

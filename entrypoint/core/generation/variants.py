@@ -30,9 +30,9 @@ def without_users(plan: Plan) -> Plan:
 
 
 def held_back(plan: Plan, failed: Mapping[str, str], before: Mapping[str, Credential | None]) -> Plan | None:
-    """The plan with what was presented ``before`` in place of the pairs that ``failed``.
+    """The plan with the credentials ``before`` in place of those that ``failed``.
 
-    None where none did, or one of these was presented before as it is now: then something else is to blame.
+    None if none failed, or a failed credential is the one before: then something else is the cause.
     """
     same = (
         old and (old.ders, old.key_pem) == (plan.usable[each].ders, plan.usable[each].key_pem)

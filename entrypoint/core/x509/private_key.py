@@ -27,7 +27,7 @@ _LEGACY = "openssl pkcs8 -topk8 -v2 aes-256-cbc -provider default -provider lega
 
 
 def find(path: Path, content: bytes | None) -> KeyBlock:
-    """The first private key in a file, None being the content of a missing one; OpenSSL skips what is before it too.
+    """The first private key in a file; None stands for a missing file. Like OpenSSL, text before the key is skipped.
 
     Raises Refused: key-missing; key-unreadable for a file that holds no key in PEM, or none that NGINX reads.
     """
@@ -67,7 +67,7 @@ def _instead(content: bytes) -> tuple[str, str]:
 
 
 def opened(path: Path, block: KeyBlock, password_file: Path, content: bytes | None) -> Key:
-    """The key in ``path``, opened by the first password that fits of the password file's content; None: it is missing.
+    """The key in ``path``, opened by the first fitting password in the password file's content; None: it is missing.
 
     Raises Refused: key-unreadable for a key that is not RSA, ECDSA or EdDSA, and for a damaged one; wrong-password
     where it is encrypted and no password opens it.
