@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.includes import Place
-from entrypoint.core.conf.servers import Server
 from entrypoint.core.conf.syntax import Directive
 from entrypoint.core.generation.blame import Rejected, places, translated
 from entrypoint.core.generation.culprits import culprits
@@ -40,12 +39,8 @@ def searched(plan: Plan, error: Rejected, tried: Try, in_time: Callable[[], bool
     guilty = culprits(tuple(running), helps)
     if guilty and in_time():
         return without(guilty)
-    others = [file for file in found.files[1:] if file in plan.user.own and file not in refusals.files]
-    files = [file for file in others if not _has_server(found.servers, file)]
-    smaller = (
-        replace(plan, refusals=replace(refusals, files={**refusals.files, file: reason}))
-        for file in files[:_MOST_FILES]
-    )
+    files = _without_servers(plan)[:_MOST_FILES]
+    smaller = (replace(plan, refusals=replace(refusals, files={**refusals.files, file: reason})) for file in files)
     return next((each for each in smaller if in_time() and tried(each) is None), None)
 
 
@@ -53,8 +48,11 @@ def _said(plan: Plan, error: Rejected) -> str:
     return translated(plan, error.generation, error.problem.detail)
 
 
-def _has_server(servers: Iterable[Server], file: str) -> bool:
-    return any(server.block.file == file for server in servers)
+def _without_servers(plan: Plan) -> list[str]:
+    """The user's files, but the root, that run and hold settings alone."""
+    found = plan.user.configuration
+    other = {*plan.refusals.files, *(server.block.file for server in found.servers)}
+    return [file for file in found.files[1:] if file in plan.user.own and file not in other]
 
 
 def with_kindred(narrower: Plan, plan: Plan, error: Rejected) -> Plan:
