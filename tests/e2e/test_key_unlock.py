@@ -13,10 +13,7 @@ from entrypoint.demo.pki import encrypted_pem
 from entrypoint.demo.stage import NAME, fingerprint
 from tests.support.front import Front, holding
 
-pytestmark = [
-    pytest.mark.xdist_group("e2e-unlock"),
-    pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="this machine has no tmpfs at /dev/shm"),
-]
+pytestmark = pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="this machine has no tmpfs at /dev/shm")
 
 
 @pytest.fixture

@@ -14,8 +14,6 @@ from entrypoint.demo.pki import cached_key, certificate_pem, encrypted_pem
 from tests.support.front import PASSWORD
 from tests.support.user import SERVER, User
 
-pytestmark = pytest.mark.xdist_group("e2e-odd-bytes")
-
 LATIN = b"gr\xf6\xdfe"
 SHOWN = r"gr\xf6\xdfe"
 NAME = "shop.acme.io"

@@ -7,8 +7,6 @@ import pytest
 from entrypoint.core.model import KeyType
 from tests.support.user import ROOT, SERVER, User
 
-pytestmark = pytest.mark.xdist_group("e2e-readiness")
-
 NAME = "own.acme.io"
 FAULTS = {
     "a brace is missing": ROOT.rstrip().removesuffix("}}"),

@@ -7,8 +7,6 @@ import pytest
 from entrypoint.core.model import KeyType
 from tests.support.user import ROOT, SERVER, User
 
-pytestmark = pytest.mark.xdist_group("e2e-status-port")
-
 NAME = "own.acme.io"
 HTTP = 'server {{ listen %s; server_name %s; return 200 "somebody else\\n"; }}\n'
 RIVALS = {

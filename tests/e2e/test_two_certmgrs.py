@@ -6,14 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from entrypoint.demo.pki import Issued
 from entrypoint.demo.stage import NAME, fingerprint
 from entrypoint.demo.standin import StandInCertMgr
 from tests.support.front import Front, credential
-
-pytestmark = pytest.mark.xdist_group("e2e-two-certmgrs")
 
 
 @contextmanager

@@ -13,8 +13,6 @@ from tests.support import rig
 from tests.support.front import PASSWORD
 from tests.support.user import ROOT, User
 
-pytestmark = pytest.mark.xdist_group("e2e-unproved")
-
 NAME = "own.acme.io"
 OTHER = "other.acme.io"
 PAIR = f"ssl_certificate {NAME}.crt; ssl_certificate_key {NAME}.key;\n# certfront: lookup={NAME}\n"

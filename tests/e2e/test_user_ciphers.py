@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.support.user import SERVER, User
-
-pytestmark = pytest.mark.xdist_group("e2e-user-ciphers")
 
 EXAMPLE = SERVER.replace("{https} ssl;", "{https} ssl http2;\n    ssl_ciphers PROFILE=SYSTEM;")
 

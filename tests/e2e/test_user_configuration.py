@@ -10,8 +10,6 @@ from tests.support.clients import ECDSA_ONLY, RSA_ONLY
 from tests.support.front import PASSWORD, presented
 from tests.support.user import ROOT, User
 
-pytestmark = pytest.mark.xdist_group("e2e-user")
-
 
 def test_every_server_when_it_can(user: User) -> None:
     """The plain one and the user's own at once, CertMgr's as soon as it has it, the unknown one once it is issued."""

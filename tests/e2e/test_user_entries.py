@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import os
 
-import pytest
-
 from tests.support.user import SERVER, User
-
-pytestmark = pytest.mark.xdist_group("e2e-user-entries")
 
 
 def test_no_files_among_the_files(user: User) -> None:

@@ -19,8 +19,6 @@ from entrypoint.demo.pki import cached_key, certificate_pem, encrypted_pem
 from tests.support.front import PASSWORD
 from tests.support.user import ROOT, SERVER, User
 
-pytestmark = pytest.mark.xdist_group("e2e-user-isolation")
-
 UNRESOLVABLE = SERVER.replace('return 200 "{name}\\n";', "location / {{ proxy_pass http://gone.invalid; }}")
 TIME = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
@@ -203,6 +201,7 @@ def odd() -> Iterator[Mapping[tuple[str, bool], User]]:
         yield found
 
 
+@pytest.mark.xdist_group("e2e-user-isolation")
 @pytest.mark.parametrize("kind", ODD)
 @pytest.mark.parametrize("own", [False, True], ids=["CertMgr's", "own"])
 def test_once_it_is_settled_nothing_happens(odd: Mapping[tuple[str, bool], User], kind: str, own: bool) -> None:

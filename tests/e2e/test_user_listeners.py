@@ -16,8 +16,6 @@ from tests.support import clients
 from tests.support.front import PASSWORD, presented
 from tests.support.user import ROOT, SERVER, User
 
-pytestmark = pytest.mark.xdist_group("e2e-user-listeners")
-
 NAME = "own.acme.io"
 PAIR = f"ssl_certificate {NAME}.crt; ssl_certificate_key {NAME}.key;"
 

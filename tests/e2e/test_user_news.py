@@ -10,8 +10,6 @@ import pytest
 
 from tests.support.user import ROOT, SERVER, User
 
-pytestmark = pytest.mark.xdist_group("e2e-user-news")
-
 NAME = "own.acme.io"
 TYPOS = ["bogus on;\n", "load_module nowhere.so;\n", "}}\n"]
 
@@ -72,6 +70,7 @@ def faulty() -> Iterator[Mapping[tuple[str, bool], tuple[User, int]]]:
         yield started
 
 
+@pytest.mark.xdist_group("e2e-user-news")
 @pytest.mark.parametrize("typo", TYPOS)
 @pytest.mark.parametrize("first", [True, False])
 def test_a_start_with_a_fault(faulty: Mapping[tuple[str, bool], tuple[User, int]], typo: str, first: bool) -> None:

@@ -11,8 +11,6 @@ from entrypoint.core.model import KeyType
 from entrypoint.demo.pki import cached_key
 from tests.support.user import ROOT, User
 
-pytestmark = pytest.mark.xdist_group("e2e-user-reload")
-
 NAME = "a.acme.io"
 BEFORE = ROOT.replace(
     "    include",

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.support.user import User
-
-pytestmark = pytest.mark.xdist_group("e2e-vanished")
 
 NAME = "a.acme.io"
 
