@@ -40,6 +40,7 @@ def test_opened() -> None:
         (ENCRYPTED, b"one\ntwo", Outcome.WRONG_PASSWORD, "none of the 2 passwords in /pw.txt does open it"),
         (ENCRYPTED, b"x" * 4096, Outcome.KEY_UNREADABLE, "more than 4095 bytes"),
     ],
+    ids=["missing", "empty", "certificates", "cut off", "no file", "no password", "another", "two others", "too long"],
 )
 def test_refused(content: bytes | None, passwords: bytes | None, outcome: Outcome, said: str) -> None:
     """Each half that is missing or does not fit is said with its file, and no secret."""
