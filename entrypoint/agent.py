@@ -21,7 +21,7 @@ from entrypoint.attempts import Attempts
 from entrypoint.check import check_all
 from entrypoint.core.facts import Facts
 from entrypoint.core.generation.ending import Ending
-from entrypoint.core.generation.managed import Found, ManagedPair
+from entrypoint.core.generation.managed import Found, ManagedPair, plannable
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.site import packaged_config
 from entrypoint.core.model import Outcome, Refused
@@ -154,30 +154,19 @@ class Agent:
         if requests or changed:
             self.attempts.retries.forget()
         chosen = [pair for pair in self.pairs.managed if changed or self._is_due(pair, requests, now)]
-        findings = await self._findings(chosen, now, force=any(request.force for request in requests))
+        findings = await check_all(chosen, self.settings, now, force=any(request.force for request in requests))
         self.ending = ending = await self.attempts.run(self._plan(findings), findings, why(requests))
         for pair in chosen:
             problem = ending.problem_of(pair.identity, served=pair.served)
             self.pairs.note_check(pair, findings[pair.identity], problem, now, said=ending.is_of_all(problem))
         return ending.sentence(len(chosen))
 
-    async def _findings(self, chosen: list[ManagedPair], now: datetime, *, force: bool) -> dict[str, Found]:
-        found = await check_all(chosen, self.settings, now, force=force)
-        return {pair.identity: each for pair, each in zip(chosen, found, strict=True)}
-
     def _is_due(self, pair: ManagedPair, requests: list[Request], now: datetime) -> bool:
         return any(request.wants(pair.record.wanted) for request in requests) or self.pairs.is_due(pair, now)
 
     def _plan(self, findings: dict[str, Found]) -> Plan:
         """The plan with the credentials that the checks found, and the running ones of all other pairs."""
-        usable = {}
-        for pair in self.pairs.managed:
-            found = findings.get(pair.identity)
-            kept = found.credential if found else pair.running
-            if kept:
-                usable[pair.identity] = kept
-        reasons = {pair.identity: pair.record.detail for pair in self.pairs.managed if pair.record.detail}
-        reasons |= {identity: found.problem.detail for identity, found in findings.items() if found.problem}
+        usable, reasons = plannable(self.pairs.managed, findings)
         when = rfc3339(self.clock())
         return Plan(self.settings, self.facts, self.templates, usable, reasons, self.pairs.user, when=when)
 
@@ -192,7 +181,7 @@ class Agent:
         self.pairs.doubt()
 
     def _plan_of(self, current: Generation) -> Plan:
-        usable = {pair.identity: kept for pair in self.pairs.managed if (kept := pair.running)}
+        usable, _ = plannable(self.pairs.managed, {})
         refusals = current.manifest.refusals
         ran = editions.last(self.generations, self.pairs.user) or self.pairs.user
         return Plan(self.settings, self.facts, self.templates, usable, {}, ran, refusals)

@@ -24,7 +24,9 @@ log = logging.getLogger("certfront")
 AT_ONCE = 16  # connections
 
 
-async def check_all(pairs: Sequence[ManagedPair], settings: Settings, now: datetime, *, force: bool) -> list[Found]:
+async def check_all(
+    pairs: Sequence[ManagedPair], settings: Settings, now: datetime, *, force: bool
+) -> dict[str, Found]:
     """The results for all pairs, a limited number at once, to spare CertMgr and this machine.
 
     An error in one check is that pair's problem, and does not end the others.
@@ -39,7 +41,8 @@ async def check_all(pairs: Sequence[ManagedPair], settings: Settings, now: datet
                 found = Found(pair.kept, _unexpected(error))
             return pair.go_on(found, lambda: key_files.passwords(Path(pair.spec.password_file)))
 
-    return list(await asyncio.gather(*map(one, pairs)))
+    found = await asyncio.gather(*map(one, pairs))
+    return {pair.identity: each for pair, each in zip(pairs, found, strict=True)}
 
 
 def _unexpected(error: BaseException) -> Problem:

@@ -36,7 +36,7 @@ def _settings(folder: Path, certmgr: StandInCertMgr) -> Settings:
     return rig.settings(folder, CERTMGR_HOST=f"{host}:{port}")
 
 
-def _findings(folder: Path) -> list[Found]:
+def _findings(folder: Path) -> dict[str, Found]:
     sites = [pki.issue(name, CA, names=[name], key=KEY) for name in NAMES]
     with StandInCertMgr(Credential((NAMES[0],), KEY, [sites[0].der, CA.der])) as certmgr:
         for name, site in zip(NAMES, sites, strict=True):
@@ -61,8 +61,8 @@ def test_what_one_provokes_is_its_own_problem(
     monkeypatch.setattr(vetting, "vet", vet)
     with caplog.at_level(logging.INFO):
         found = _findings(tmp_path)
-    assert [each.problem is None for each in found] == [True, False, True]
-    problem = found[1].problem
+    assert [found[name].problem is None for name in NAMES] == [True, False, True]
+    problem = found[NAMES[1]].problem
     assert problem
     assert problem.outcome is Outcome.MALFORMED
     assert type(raised).__name__ in problem.detail
@@ -79,7 +79,7 @@ def test_warnings_outlive_a_failed_check(tmp_path: Path) -> None:
         settings = _settings(tmp_path, certmgr)
         for step in ("first", "again", "away", "back", "rejected", "mended"):
             certmgr.stop() if step == "away" else certmgr.start() if step == "back" else None
-            (found,) = asyncio.run(check_all([pair], settings, pki.NOW, force=False))
+            (found,) = asyncio.run(check_all([pair], settings, pki.NOW, force=False)).values()
             if step == "first" and found.credential:
                 pair.note_live(found.credential, presented=True, found=found)
             failure = Problem(Outcome.CONFIG_REJECTED, "elsewhere") if step == "rejected" else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -201,6 +201,20 @@ class ManagedPair:
         if warned and self.record.served and self._warned != (*warned, self.record.served.fingerprint_sha256):
             self._warned = (*warned, self.record.served.fingerprint_sha256)
             yield Line("warning", f"{self.record.name}: {self.record.detail}")
+
+
+def plannable(
+    pairs: Iterable[ManagedPair], findings: Mapping[str, Found]
+) -> tuple[dict[str, Credential], dict[str, str]]:
+    """What a plan needs, by identity: the credentials that checks found or that run, and why something is missing."""
+    usable, reasons = {}, {}
+    for pair in pairs:
+        found = findings.get(pair.identity, Found(pair.running, None))
+        if found.credential:
+            usable[pair.identity] = found.credential
+        if detail := found.problem.detail if found.problem else pair.record.detail:
+            reasons[pair.identity] = detail
+    return usable, reasons
 
 
 def _names(spec: PairSpec) -> tuple[str, ...]:

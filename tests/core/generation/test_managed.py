@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from entrypoint.core.generation.managed import Found, ManagedPair
+from entrypoint.core.generation.managed import Found, ManagedPair, plannable
 from entrypoint.core.generation.manifest import StoredPair
 from entrypoint.core.generation.pairs import PairSpec
 from entrypoint.core.model import Key, Outcome, Problem
@@ -250,3 +250,13 @@ def test_a_stored_pair_that_stays_closed() -> None:
     assert "/keys/pw.txt" in found.problem.hint
     unreadable = _pair(rig.usable(ISSUED, CA, key_pem=pki.key_pem(ISSUED.key, SECRET)), None, AWAY)
     assert unreadable.go_on(Found(None, AWAY), tuple).problem is AWAY
+
+
+def test_plannable() -> None:
+    """What was found comes first, though that is nothing; the others go on. Reasons are of now, or of before."""
+    pairs = [ManagedPair(replace(SPEC, identity=name), OLD, ENTRY) for name in ("a", "b", "c")]
+    _checked(pairs[2], Found(OLD, Problem(Outcome.UNREACHABLE, "since yesterday")))
+    usable, reasons = plannable(pairs, {"a": _good(NEW), "b": Found(None, AWAY)})
+    assert usable == {"a": NEW, "c": OLD}
+    assert reasons == {"b": "refused", "c": "since yesterday"}
+    assert plannable(pairs, {})[0] == {"a": OLD, "b": OLD, "c": OLD}
