@@ -18,11 +18,6 @@ from entrypoint.system.signals import ENDING
 _PORTS = (8080, 8443, 8081)
 
 
-class _Step(NamedTuple):
-    title: str
-    play: Callable[[Stage], str]
-
-
 class _Row(NamedTuple):
     title: str
     result: str
@@ -58,14 +53,14 @@ def _all_good(rows: list[_Row]) -> bool:
 
 def _play(stage: Stage) -> list[_Row]:
     rows: list[_Row] = []
-    for number, step in enumerate(_STEPS, 1):
-        _say(f"\n{number}. {step.title}")
+    for number, (title, play) in enumerate(_STEPS.items(), 1):
+        _say(f"\n{number}. {title}")
         started = time.monotonic()
         try:
-            result, good = step.play(stage), True
+            result, good = play(stage), True
         except StepFailed as error:
             result, good = str(error), False
-        rows.append(_Row(step.title, result, time.monotonic() - started, good))
+        rows.append(_Row(title, result, time.monotonic() - started, good))
         _say(f"   {'ok' if good else 'FAILED'}: {result}")
         if not good:
             _say(_log_tail(stage))
@@ -142,14 +137,14 @@ def _still_serving(stage: Stage) -> None:
         raise StepFailed("the good certificate is not served any more")
 
 
-_STEPS = (
-    _Step("Boot without a certificate", _boot),
-    _Step("First certificate", _first_certificate),
-    _Step("Renewal with the same key", _renewal),
-    _Step("Imposter with a foreign key", _imposter),
-    _Step("CertMgr goes away", _away),
-    _Step("kill -9, restart offline", _restart_offline),
-)
+_STEPS: dict[str, Callable[[Stage], str]] = {
+    "Boot without a certificate": _boot,
+    "First certificate": _first_certificate,
+    "Renewal with the same key": _renewal,
+    "Imposter with a foreign key": _imposter,
+    "CertMgr goes away": _away,
+    "kill -9, restart offline": _restart_offline,
+}
 
 
 def _table(rows: list[_Row]) -> None:
