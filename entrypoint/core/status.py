@@ -60,7 +60,7 @@ def state(record: Record, now: datetime, interval: float) -> State:
 def checked(
     record: Record, problem: Problem | None, good: Outcome, now: datetime, warnings: tuple[Problem, ...] = ()
 ) -> Record:
-    """The record after a check that ended with ``problem``, or else with ``good``, maybe with ``warnings``."""
+    """The record after a check that ended with ``problem``, or else with ``good`` and maybe ``warnings``."""
     if problem is None:
         since, failures = None, 0
         found = replace(joined(warnings), outcome=good) if warnings else Problem(good, "")
@@ -83,7 +83,7 @@ def one_problem(verdict: Verdict) -> Problem | None:
 
 
 def of_several_hosts(problems: Iterable[tuple[str, Problem]]) -> tuple[str, Problem]:
-    """The problem to name when every host failed: a certificate that came back says more than a host that did not."""
+    """The problem to report when every host failed: one about a presented certificate before one about a connection."""
     ordered = sorted(problems, key=lambda item: item[1].outcome in _CONNECTION)
     host, first = ordered[0]
     others = "".join(f"; {other}: {problem.outcome}: {problem.detail}" for other, problem in ordered[1:])
@@ -108,10 +108,11 @@ def status(  # noqa: PLR0913 - all of it is shown
     warnings: Iterable[tuple[str, str]] = (),
     problem: Problem | None = None,
 ) -> dict[str, Any]:
-    """The schema of ``/status.json``, fit for JSON: what is not UTF-8 is escaped.
+    """The content of ``/status.json``, fit for JSON: bytes that are not UTF-8 are escaped.
 
-    ``commented_out`` names what of the user's configuration does not run, and why; ``warnings`` what runs but is likely
-    not what is meant; ``problem`` says why all of it is not known as it is now.
+    ``commented_out`` are the gated parts of the user's configuration with their reasons; ``warnings`` are about running
+    parts that are probably mistakes; ``problem`` is the reason why the current configuration as a whole is unknown or
+    refused.
     """
     found = {
         "generation": generation,

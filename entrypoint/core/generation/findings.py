@@ -1,4 +1,4 @@
-"""What a check finds of one pair: the verdict on our key and on what CertMgr presents, or on the user's own file."""
+"""The results of a check: for the key, for CertMgr's answer, and for the user's own certificate file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEY_OUTCOMES = (Outcome.KEY_MISMATCH, Outcome.KEY_TYPE_MISMATCH)
 
 
 def unaskable(spec: PairSpec, key: Key, settings: Settings) -> Problem | None:
-    """Why CertMgr need not even be asked."""
+    """Why CertMgr cannot be asked for a pair; None where it can."""
     if key.key_type is None:
         detail = f"the key in {spec.key_file} is neither an RSA nor an ECDSA one, and CertMgr has no others"
         return Problem(Outcome.KEY_UNREADABLE, detail, "export the key from the TLS Credentials document")
@@ -43,9 +43,9 @@ def of_answer(  # noqa: PLR0913 - all of it decides
     now: datetime,
     force: bool,
 ) -> Found:
-    """What CertMgr presents. ``roots`` are asked for where that was not vetted before, and what they raise passes.
+    """The result for a chain that CertMgr presents. ``roots`` is called only for a new chain, and its exceptions pass.
 
-    ``force`` lets a chain pass that is older than the stored one.
+    ``force`` accepts a chain that is older than the stored one.
     """
     if pair.knows(ders, key, now):
         return Found(pair.kept, None, certmgr=certmgr, presented=ders, warnings=pair.warnings)
@@ -59,7 +59,7 @@ def of_answer(  # noqa: PLR0913 - all of it decides
 
 
 def of_file(pair: ManagedPair, key: Key, ders: tuple[bytes, ...], now: datetime) -> Found:
-    """What the user's own certificate file holds."""
+    """The result for the user's own certificate file."""
     spec = pair.spec
     if not ders:
         hint = "give the leaf and its intermediates, in PEM form"
@@ -76,7 +76,7 @@ def of_file(pair: ManagedPair, key: Key, ders: tuple[bytes, ...], now: datetime)
 
 
 def _with_files(spec: PairSpec, verdict: Verdict) -> Problem:
-    """The problem, with the files that it is about."""
+    """The problem, with the names of its files."""
     problem = status.joined(verdict.problems)
     hint = f"{spec.certificate_file} and {spec.key_file} must belong together"
     detail = f"{spec.certificate_file}: {problem.detail}"
@@ -84,7 +84,7 @@ def _with_files(spec: PairSpec, verdict: Verdict) -> Problem:
 
 
 def of_several_hosts(pair: ManagedPair, found: Sequence[tuple[str, Found]]) -> Found:
-    """What is known where every CertMgr failed: what goes on being served, and the problem to name."""
+    """The result if every CertMgr failed: the credential to serve on, and the problem to report."""
     problems = [(host, each.problem) for host, each in found if each.problem]
     info = next((each.info for _, each in found if each.info), None)
     host, problem = status.of_several_hosts(problems)
