@@ -131,7 +131,7 @@ DECIDING = {
 }
 
 MODULE_LINES, TEST_LINES = 300, 500
-FUNCTION_LINES = 40
+FUNCTION_LINES = 25
 
 Rule = Callable[[str, str], list[str]]
 
