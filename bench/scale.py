@@ -13,11 +13,12 @@ from bench import probes
 from bench.figures import Figure
 from bench.renewal import SETTLED, by_hand, settled, standing_still
 from entrypoint.core.model import KeyType
-from entrypoint.demo.pki import PrivateKey, encrypted_pem, new_key, plain_pem
+from entrypoint.demo.pki import PrivateKey, new_key
 from entrypoint.demo.stage import fingerprint
 from entrypoint.demo.standin import Credential
 from entrypoint.edges import control
 from tests.support.front import PASSWORD, Front, presented
+from tests.support.pki import key_pem
 
 _SERVERS = 1000
 _PATIENCE = 300  # seconds
@@ -63,7 +64,7 @@ def _write(front: Front, names: list[str], password: bytes | None) -> list[Priva
     keys = [new_key(KeyType.ECDSA) for _ in names]
     for name, key in zip(names, keys, strict=True):
         issued = front.authority.issue(name, key=key)
-        (etc / f"{name}.key").write_bytes(encrypted_pem(key, password) if password else plain_pem(key))
+        (etc / f"{name}.key").write_bytes(key_pem(key, password))
         (etc / "conf.d" / f"{name}.conf").write_text(_SERVER.format(port=front.https_port, name=name))
         front.certmgr.put(Credential((name,), issued.key, issued.chain))
     front.environment = {**front.environment, "NGINX_CONF": str(etc / "nginx.conf")}

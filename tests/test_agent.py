@@ -22,11 +22,12 @@ from entrypoint.core.model import KeyType, Outcome
 from entrypoint.core.settings import Settings
 from entrypoint.core.x509.certificate import describe
 from entrypoint.demo import pki as demo
-from entrypoint.demo.standin import Credential, StandInCertMgr
+from entrypoint.demo.standin import Credential
 from entrypoint.edges import nginx
 from entrypoint.edges.generations import Generations
 from entrypoint.events import Request
 from tests.support import pki, rig
+from tests.support.certmgr import FaultyCertMgr
 
 CA = pki.root()
 KEY = pki.ec_key(61)
@@ -79,23 +80,23 @@ class Life:
 
 def _credential(issued: pki.Issued, name: str = rig.NAME) -> Credential:
     assert isinstance(issued.key, type(KEY))
-    return Credential((name,), issued.key, [issued.der, CA.der])
+    return Credential((name,), issued.key, (issued.cert, CA.cert))
 
 
 @pytest.fixture
-def certmgr() -> Iterator[StandInCertMgr]:
-    default = demo.Authority.create("Other").issue("certmgr.acme.com", key=demo.cached_key(KeyType.ECDSA))
-    with StandInCertMgr(Credential(("certmgr.acme.com",), default.key, default.chain)) as server:
+def certmgr() -> Iterator[FaultyCertMgr]:
+    default = demo.Authority.create("Other").issue("certmgr.acme.com", key=pki.cached_key(KeyType.ECDSA))
+    with FaultyCertMgr(Credential(("certmgr.acme.com",), default.key, default.chain)) as server:
         yield server
 
 
-def _life(folder: Path, certmgr: StandInCertMgr, **variables: str) -> Life:
+def _life(folder: Path, certmgr: FaultyCertMgr, **variables: str) -> Life:
     host, port = certmgr.address
     return Life(rig.settings(folder, CERTMGR_HOST=f"{host}:{port}", **variables))
 
 
 @pytest.fixture
-def life(tmp_path: Path, certmgr: StandInCertMgr) -> Iterator[Life]:
+def life(tmp_path: Path, certmgr: FaultyCertMgr) -> Iterator[Life]:
     found = _life(tmp_path, certmgr, CERTMGR_CHECK_INTERVAL=str(6 * 3600))
     with rig.Supervisor(found.settings.run_dir) as supervisor:
         before = found.disk()
@@ -104,7 +105,7 @@ def life(tmp_path: Path, certmgr: StandInCertMgr) -> Iterator[Life]:
         assert found.disk() == before
 
 
-def test_a_month_without_certmgr(life: Life, certmgr: StandInCertMgr) -> None:
+def test_a_month_without_certmgr(life: Life, certmgr: FaultyCertMgr) -> None:
     """CertMgr away for 30 days: served on, first stale, then expiring, asked once an interval, nothing written."""
     certmgr.put(_credential(SITE))
     assert life.cycle()["state"] == "serving"
@@ -127,7 +128,7 @@ def test_a_month_without_certmgr(life: Life, certmgr: StandInCertMgr) -> None:
     assert (life.cycle()["outcome"], life.agent.pairs.managed[0].record.failures) == ("unchanged", 0)
 
 
-def test_expired_while_away(life: Life, certmgr: StandInCertMgr) -> None:
+def test_expired_while_away(life: Life, certmgr: FaultyCertMgr) -> None:
     """A certificate that expires while CertMgr is away is said to be expired, and is served all the same."""
     certmgr.stop()
     life.now = NOW + 40 * DAY
@@ -138,7 +139,7 @@ def test_expired_while_away(life: Life, certmgr: StandInCertMgr) -> None:
 
 @pytest.mark.parametrize("days", [-3653, -365, -61, 34, 365, 3653])
 @pytest.mark.parametrize("restart", [False, True])
-def test_clock_off(life: Life, certmgr: StandInCertMgr, days: int, restart: bool) -> None:
+def test_clock_off(life: Life, certmgr: FaultyCertMgr, days: int, restart: bool) -> None:
     """With a clock that is off by days or years the good certificate stays, and all is well when it is right again."""
     certmgr.put(_credential(SITE))
     if not restart:
@@ -154,7 +155,7 @@ def test_clock_off(life: Life, certmgr: StandInCertMgr, days: int, restart: bool
     assert (entry["outcome"], entry["state"]) == ("unchanged", "serving")
 
 
-def test_clock_set_back(life: Life, certmgr: StandInCertMgr) -> None:
+def test_clock_set_back(life: Life, certmgr: FaultyCertMgr) -> None:
     """A clock that is set back by a year does not put off the next check by a year."""
     certmgr.put(_credential(SITE))
     life.cycle()
@@ -163,7 +164,7 @@ def test_clock_set_back(life: Life, certmgr: StandInCertMgr) -> None:
     assert len(certmgr.log) == 2
 
 
-def test_idle_checks_write_nothing(life: Life, certmgr: StandInCertMgr) -> None:
+def test_idle_checks_write_nothing(life: Life, certmgr: FaultyCertMgr) -> None:
     """A hundred checks that find the same chain change nothing on disk."""
     certmgr.put(_credential(SITE))
     for _ in range(100):
@@ -172,7 +173,7 @@ def test_idle_checks_write_nothing(life: Life, certmgr: StandInCertMgr) -> None:
     assert len(certmgr.log) == 100
 
 
-def test_nothing_is_due(life: Life, certmgr: StandInCertMgr) -> None:
+def test_nothing_is_due(life: Life, certmgr: FaultyCertMgr) -> None:
     """Between checks a cycle asks nobody; a request does, but only for names that are ours."""
     certmgr.put(_credential(SITE))
     life.cycle()
@@ -185,7 +186,7 @@ def test_nothing_is_due(life: Life, certmgr: StandInCertMgr) -> None:
     assert len(certmgr.log) == 3
 
 
-def test_said_once(life: Life, certmgr: StandInCertMgr, caplog: pytest.LogCaptureFixture) -> None:
+def test_said_once(life: Life, certmgr: FaultyCertMgr, caplog: pytest.LogCaptureFixture) -> None:
     """The same refusal again is for debugging only; another one, and the recovery, are news."""
     caplog.set_level(logging.DEBUG, "certfront")
     for mode in ("imposter", "plain-http", "normal", "imposter"):
@@ -197,7 +198,7 @@ def test_said_once(life: Life, certmgr: StandInCertMgr, caplog: pytest.LogCaptur
     assert told == ["handshake-failed", "not-tls", "wrong-name", "handshake-failed"]
 
 
-def test_one_sentence(life: Life, certmgr: StandInCertMgr, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_sentence(life: Life, certmgr: FaultyCertMgr, caplog: pytest.LogCaptureFixture) -> None:
     """A cycle that changed nothing ends in one line, for debugging only."""
     caplog.set_level(logging.DEBUG, "certfront")
     certmgr.put(_credential(SITE))
@@ -213,7 +214,7 @@ def test_one_sentence(life: Life, certmgr: StandInCertMgr, caplog: pytest.LogCap
 
 
 def test_a_cycle_that_fails(
-    life: Life, certmgr: StandInCertMgr, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    life: Life, certmgr: FaultyCertMgr, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever goes wrong in a cycle is logged; whoever waits for it is not left waiting; the next one works."""
     certmgr.put(_credential(SITE))
@@ -236,7 +237,7 @@ def test_a_cycle_that_fails(
 
 
 @pytest.mark.parametrize("mode", ["normal", "hang"])
-def test_another_name(tmp_path: Path, certmgr: StandInCertMgr, mode: str) -> None:
+def test_another_name(tmp_path: Path, certmgr: FaultyCertMgr, mode: str) -> None:
     """After SERVER_NAME has changed, the old name's certificate is not put to use for the new one."""
     life = _life(tmp_path, certmgr, CERTMGR_TIMEOUT="0.5")
     variables = {"CERTMGR_HOST": ":".join(map(str, certmgr.address)), "CERTMGR_TIMEOUT": "0.5"}
@@ -252,7 +253,7 @@ def test_another_name(tmp_path: Path, certmgr: StandInCertMgr, mode: str) -> Non
     assert found.problem.outcome in (Outcome.WRONG_NAME, Outcome.UNREACHABLE)
 
 
-def test_pending_asks_soon(tmp_path: Path, certmgr: StandInCertMgr) -> None:
+def test_pending_asks_soon(tmp_path: Path, certmgr: FaultyCertMgr) -> None:
     """Without a certificate the agent asks within seconds, again and again, though the interval is an hour."""
     life = _life(tmp_path, certmgr, CERTMGR_CHECK_INTERVAL="3600", CERTFRONT_STATE_DIR=str(tmp_path / "fresh"))
     rig.stage(life.generations, rig.plan(life.settings))
@@ -270,7 +271,7 @@ def test_pending_asks_soon(tmp_path: Path, certmgr: StandInCertMgr) -> None:
 
 
 def test_after_a_fall_back_the_agent_knows_what_is_served(
-    tmp_path: Path, certmgr: StandInCertMgr, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, certmgr: FaultyCertMgr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A start that finds a generation which NGINX does not take shows the proved one's certificate, not the other's."""
     (port,) = rig.free_ports(1)
@@ -294,7 +295,7 @@ def test_after_a_fall_back_the_agent_knows_what_is_served(
 
 @pytest.mark.parametrize("step", [timedelta(), 3650 * DAY, -3650 * DAY])
 def test_no_process_for_a_test(
-    tmp_path: Path, certmgr: StandInCertMgr, monkeypatch: pytest.MonkeyPatch, step: timedelta
+    tmp_path: Path, certmgr: FaultyCertMgr, monkeypatch: pytest.MonkeyPatch, step: timedelta
 ) -> None:
     """`nginx -t` that cannot be started rests, refused; no step of the wall clock ends the rest, or makes it longer."""
     life, tried = _life(tmp_path, certmgr), []

@@ -14,8 +14,9 @@ from entrypoint.core.generation.pairs import PairSpec
 from entrypoint.core.model import Outcome, Problem, Verdict
 from entrypoint.core.settings import Settings
 from entrypoint.core.x509 import vet as vetting
-from entrypoint.demo.standin import Credential, StandInCertMgr
+from entrypoint.demo.standin import Credential
 from tests.support import pki, rig
+from tests.support.certmgr import FaultyCertMgr
 
 CA = pki.root()
 KEY = pki.ec_key(61)
@@ -30,7 +31,7 @@ def _pair(folder: Path, name: str, *more: str) -> ManagedPair:
     return ManagedPair(PairSpec(name, name, (name, *more), name, str(folder / "key.pem"), str(folder / "none")))
 
 
-def _settings(folder: Path, certmgr: StandInCertMgr) -> Settings:
+def _settings(folder: Path, certmgr: FaultyCertMgr) -> Settings:
     (folder / "key.pem").write_bytes(pki.key_pem(KEY))
     host, port = certmgr.address
     return rig.settings(folder, CERTMGR_HOST=f"{host}:{port}")
@@ -38,9 +39,9 @@ def _settings(folder: Path, certmgr: StandInCertMgr) -> Settings:
 
 def _findings(folder: Path) -> dict[str, Found]:
     sites = [pki.issue(name, CA, names=[name], key=KEY) for name in NAMES]
-    with StandInCertMgr(Credential((NAMES[0],), KEY, [sites[0].der, CA.der])) as certmgr:
+    with FaultyCertMgr(Credential((NAMES[0],), KEY, (sites[0].cert, CA.cert))) as certmgr:
         for name, site in zip(NAMES, sites, strict=True):
-            certmgr.put(Credential((name,), KEY, [site.der, CA.der]))
+            certmgr.put(Credential((name,), KEY, (site.cert, CA.cert)))
         settings = _settings(folder, certmgr)
         pairs = [_pair(folder, name) for name in NAMES]
         return asyncio.run(check_all(pairs, settings, pki.NOW, force=False))
@@ -75,7 +76,7 @@ def test_warnings_outlive_a_failed_check(tmp_path: Path) -> None:
     site = pki.issue(NAMES[0], CA, names=NAMES[:1], key=KEY)
     pair = _pair(tmp_path, *NAMES[:2])
     said = []
-    with StandInCertMgr(Credential((NAMES[0],), KEY, [site.der, CA.der])) as certmgr:
+    with FaultyCertMgr(Credential((NAMES[0],), KEY, (site.cert, CA.cert))) as certmgr:
         settings = _settings(tmp_path, certmgr)
         for step in ("first", "again", "away", "back", "rejected", "mended"):
             certmgr.stop() if step == "away" else certmgr.start() if step == "back" else None

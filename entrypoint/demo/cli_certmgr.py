@@ -218,7 +218,7 @@ def _shown(address: tuple[str, int]) -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     try:
-        names = pki.ascii_names(name for name in text.replace(",", " ").split())
+        names = tuple(map(pki.ascii_name, text.replace(",", " ").split()))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of host names: {error}") from None
     if not names:

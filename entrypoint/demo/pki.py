@@ -1,24 +1,24 @@
-"""Certification authorities for the stand-in CertMgr, which issue good and faulty certificates.
+"""A certification authority for the stand-in CertMgr, and keys.
 
 Everything is made in memory, with the caller's key or a new one. Keys of authorities are ECDSA P-256, because RSA keys
-take long to make; ``cached_key`` saves that time for leaves, too.
+take long to make.
 """
 
 from __future__ import annotations
 
-import functools
+import base64
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-import idna
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from entrypoint.core.model import KeyType
+from entrypoint.core.names import to_ascii
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
@@ -33,17 +33,18 @@ _LIFETIME = timedelta(days=90)
 _YEAR = timedelta(days=365)
 
 
-def new_key(key_type: KeyType, bits: int = 2048) -> PrivateKey:
-    """A new private key: RSA of ``bits``, or ECDSA on P-256."""
+def new_key(key_type: KeyType) -> PrivateKey:
+    """A new private key: RSA of 2048 bits, or ECDSA on P-256."""
     if key_type is KeyType.RSA:
-        return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return ec.generate_private_key(ec.SECP256R1())
 
 
-@functools.cache
-def cached_key(key_type: KeyType, label: str = "", bits: int = 2048) -> PrivateKey:  # noqa: ARG001
-    """The same key for the same arguments, as long as the process lives; ``label`` tells them apart."""
-    return new_key(key_type, bits)
+def foreign_key(public_key: PublicKey) -> PrivateKey:
+    """A new key of the same type and size, whose signatures do not verify."""
+    if isinstance(public_key, rsa.RSAPublicKey):
+        return rsa.generate_private_key(public_exponent=65537, key_size=public_key.key_size)
+    return ec.generate_private_key(public_key.curve)
 
 
 def key_type_of(key: PrivateKey) -> KeyType:
@@ -51,30 +52,31 @@ def key_type_of(key: PrivateKey) -> KeyType:
     return KeyType.RSA if isinstance(key, rsa.RSAPrivateKey) else KeyType.ECDSA
 
 
-def spki(public_key: object) -> bytes:
-    """The DER encoding of SubjectPublicKeyInfo (RFC 5280, section 4.1.2.7).
+def encrypted_pem(key: PrivateKey, password: bytes) -> bytes:
+    """The key as an encrypted PEM file: PKCS #8 with PBES2."""
+    form, encryption = serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(password)
+    return key.private_bytes(serialization.Encoding.PEM, form, encryption)
 
-    Raises TypeError for a public key that is neither RSA nor ECDSA.
+
+def forged_pem(genuine: PrivateKey) -> bytes:
+    """A foreign private key with the public half of the genuine one, which is all that OpenSSL compares.
+
+    With it, OpenSSL itself plays the imposter, over each version of TLS. It is not encrypted, as it has no value.
     """
-    if not isinstance(public_key, PublicKey):
-        raise TypeError("the public key is neither RSA nor ECDSA")
-    return public_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    key = foreign_key(genuine.public_key())
+    form, plain = serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    der = key.private_bytes(serialization.Encoding.DER, form, plain)
+    label = b"RSA" if isinstance(key, rsa.RSAPrivateKey) else b"EC"
+    forged = der.replace(_public_half(key.public_key()), _public_half(genuine.public_key()), 1)
+    text = b"-----BEGIN %s PRIVATE KEY-----\n%s-----END %s PRIVATE KEY-----\n"
+    return text % (label, base64.encodebytes(forged), label)
 
 
-def encrypted_pem(key: PrivateKey, password: bytes, traditional: bool = False) -> bytes:
-    """The key as an encrypted PEM file: PKCS #8 with PBES2, or the traditional ``DEK-Info`` form."""
-    form = serialization.PrivateFormat
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        form.TraditionalOpenSSL if traditional else form.PKCS8,
-        serialization.BestAvailableEncryption(password),
-    )
-
-
-def plain_pem(key: PrivateKey) -> bytes:
-    """The key as PKCS #8 without encryption."""
-    form = serialization.PrivateFormat.PKCS8
-    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+def _public_half(public_key: PublicKey) -> bytes:
+    """The modulus or the point, as private keys spell it."""
+    if isinstance(public_key, rsa.RSAPublicKey):
+        return public_key.public_numbers().n.to_bytes(public_key.key_size // 8)
+    return public_key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
 
 
 def load_key(pem: bytes, password: bytes) -> PrivateKey:
@@ -99,29 +101,9 @@ def certificate_pem(*certificates: x509.Certificate) -> bytes:
 def ascii_name(name: str) -> str:
     """The name in lower case and A-labels (RFC 5890), without a final dot; ``*.`` may lead it.
 
-    Raises ValueError where it is no host name.
+    Raises ValueError for a Unicode name that is no host name; those in ASCII are issued as they are.
     """
-    star, _, rest = ("*.", "", name[2:]) if name.startswith("*.") else ("", "", name)
-    if rest.isascii():  # names with an underscore are served, too, and IDNA would refuse them
-        return star + rest.lower().rstrip(".")
-    return star + idna.encode(rest.rstrip("."), uts46=True).decode("ascii")
-
-
-def ascii_names(names: str | Iterable[str]) -> tuple[str, ...]:
-    """One name, or several, as ``ascii_name`` writes them."""
-    return tuple(ascii_name(name) for name in ([names] if isinstance(names, str) else names))
-
-
-@dataclass(frozen=True)
-class Profile:
-    """The fields of a leaf besides names and dates; every departure from the defaults is a fault."""
-
-    san: bool = True
-    eku: tuple[x509.ObjectIdentifier, ...] = (ExtendedKeyUsageOID.SERVER_AUTH,)
-    aki: bool = True
-
-
-USUAL = Profile()
+    return name.lower().rstrip(".") if name.isascii() else to_ascii(name)
 
 
 @dataclass(frozen=True)
@@ -147,32 +129,23 @@ class Issued:
 
 @dataclass(frozen=True)
 class Authority:
-    """A root and, unless it is a MicroCA, the intermediate that signs the leaves."""
+    """A root, and the intermediate that signs the leaves."""
 
     root: Signer
-    intermediate: Signer | None = None
+    intermediate: Signer
 
     @classmethod
     def create(cls, name: str = "Example") -> Authority:
         """A new root and intermediate, valid since five years ago."""
-        authority = cls.micro(name)
-        key = new_key(KeyType.ECDSA)
-        return replace(authority, intermediate=_intermediate(f"{name} Intermediate", key, authority.root))
-
-    @classmethod
-    def micro(cls, name: str = "MicroCA") -> Authority:
-        """A new authority whose root signs the leaves, as Domino's MicroCA."""
-        key = new_key(KeyType.ECDSA)
-        subject = _name(f"{name} Root")
-        builder = _ca_builder(subject, subject, key.public_key(), years=20, path_length=None)
-        return cls(Signer(builder.sign(key, hashes.SHA256()), key))
+        root = _new_signer(f"{name} Root", None)
+        return cls(root, _new_signer(f"{name} Intermediate", root))
 
     @classmethod
     def from_pem(cls, pem: bytes, password: bytes) -> Authority:
         """The authority that ``to_pem`` stored. Raises ValueError for a damaged file or a wrong password."""
         blocks = [match.group() for match in _PEM_BLOCK.finditer(pem)]
-        if len(blocks) not in (2, 4):
-            raise ValueError(f"expected 2 or 4 PEM blocks, found {len(blocks)}")
+        if len(blocks) != 4:
+            raise ValueError(f"expected 4 PEM blocks, found {len(blocks)}")
         signers = [
             Signer(x509.load_pem_x509_certificate(certificate), load_key(key, password))
             for certificate, key in zip(blocks[::2], blocks[1::2], strict=True)
@@ -181,29 +154,8 @@ class Authority:
 
     def to_pem(self, password: bytes) -> bytes:
         """The authority as one PEM file: each certificate followed by its encrypted key."""
-        signers = [self.root, self.intermediate] if self.intermediate else [self.root]
+        signers = (self.root, self.intermediate)
         return b"".join(certificate_pem(s.certificate) + encrypted_pem(s.key, password) for s in signers)
-
-    @property
-    def signer(self) -> Signer:
-        """The certificate and key that sign the leaves."""
-        return self.intermediate or self.root
-
-    def chain(self, leaf: x509.Certificate, root: bool = True) -> tuple[x509.Certificate, ...]:
-        """The leaf followed by this authority's certificates, with or without the root."""
-        between = (self.intermediate.certificate,) if self.intermediate else ()
-        return (leaf, *between, *((self.root.certificate,) if root else ()))
-
-    def cross_signed(self, by: Authority) -> Authority:
-        """This intermediate (same subject, same key) below another root.
-
-        ``cross_signed(by).chain(leaf)`` is an alternate chain of the very same leaf. Raises
-        ValueError for a MicroCA, which has no intermediate.
-        """
-        if self.intermediate is None:
-            raise ValueError("a MicroCA has no intermediate to cross-sign")
-        subject = self.intermediate.certificate.subject
-        return Authority(by.root, _intermediate(subject, self.intermediate.key, by.root))
 
     def issue(
         self,
@@ -213,7 +165,6 @@ class Authority:
         key_type: KeyType = KeyType.ECDSA,
         not_before: datetime | None = None,
         not_after: datetime | None = None,
-        profile: Profile = USUAL,
     ) -> Issued:
         """A leaf for the names (Unicode names become A-labels), and its chain with the root.
 
@@ -223,68 +174,53 @@ class Authority:
         key = key or new_key(key_type)
         since = not_before or datetime.now(UTC) - _BACKDATED
         until = not_after or since + _LIFETIME
-        builder = _leaf_builder(ascii_names(names), key, self.signer, profile)
-        builder = builder.not_valid_before(since).not_valid_after(until)
-        return Issued(key, self.chain(builder.sign(self.signer.key, hashes.SHA256())))
+        written = [ascii_name(name) for name in ([names] if isinstance(names, str) else names)]
+        builder = _leaf_builder(written, key, self.intermediate).not_valid_before(since).not_valid_after(until)
+        leaf = builder.sign(self.intermediate.key, hashes.SHA256())
+        return Issued(key, (leaf, self.intermediate.certificate, self.root.certificate))
 
 
 def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, public_key: PublicKey) -> x509.CertificateBuilder:
-    """The fields of all certificates, without the dates."""
-    return (
-        x509.CertificateBuilder(subject_name=subject, issuer_name=issuer)
-        .public_key(public_key)
+def _builder(subject: x509.Name, key: PrivateKey, issuer: Signer | None, *, ca: bool) -> x509.CertificateBuilder:
+    """The fields of all certificates, without the dates; without an issuer, they sign themselves."""
+    builder = (
+        x509.CertificateBuilder(issuer.certificate.subject if issuer else subject, subject, key.public_key())
         .serial_number(x509.random_serial_number())
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(_key_usage(ca=ca), critical=True)
     )
+    if issuer is None:
+        return builder
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
+    return builder.add_extension(identifier, critical=False)
 
 
-def _ca_builder(
-    subject: x509.Name, issuer: x509.Name, public_key: PublicKey, years: int, path_length: int | None
-) -> x509.CertificateBuilder:
-    """The fields of an authority's certificate (RFC 5280, sections 4.2.1.3 and 4.2.1.9)."""
-    now = datetime.now(UTC)
-    return (
-        _builder(subject, issuer, public_key)
+def _new_signer(name: str, issuer: Signer | None) -> Signer:
+    """An authority's certificate (RFC 5280, sections 4.2.1.3 and 4.2.1.9) with a new key, a root without an issuer."""
+    key, now = new_key(KeyType.ECDSA), datetime.now(UTC)
+    builder = (
+        _builder(_name(name), key, issuer, ca=True)
         .not_valid_before(now - 5 * _YEAR)
-        .not_valid_after(now + years * _YEAR)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
-        .add_extension(_key_usage(ca=True), critical=True)
+        .not_valid_after(now + (10 if issuer else 20) * _YEAR)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0 if issuer else None), critical=True)
     )
+    return Signer(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
 
 
-def _intermediate(subject: x509.Name | str, key: PrivateKey, root: Signer) -> Signer:
-    """An intermediate with that subject and key, signed by the root."""
-    subject = _name(subject) if isinstance(subject, str) else subject
-    builder = _ca_builder(subject, root.certificate.subject, key.public_key(), years=10, path_length=0)
-    builder = builder.add_extension(_authority_key_identifier(root), critical=False)
-    return Signer(builder.sign(root.key, hashes.SHA256()), key)
-
-
-def _leaf_builder(names: tuple[str, ...], key: PrivateKey, signer: Signer, profile: Profile) -> x509.CertificateBuilder:
+def _leaf_builder(names: list[str], key: PrivateKey, issuer: Signer) -> x509.CertificateBuilder:
     """The fields of a server certificate, without the dates."""
     subject = _name(names[0]) if len(names[0]) <= 64 else x509.Name([])  # ub-common-name of X.520
-    builder = _builder(subject, signer.certificate.subject, key.public_key()).add_extension(
-        _key_usage(ca=False), critical=True
+    alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+    return (
+        _builder(subject, key, issuer, ca=False)
+        .add_extension(alternative, critical=not list(subject))
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     )
-    if profile.san:
-        builder = builder.add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=not list(subject)
-        )
-    if profile.eku:
-        builder = builder.add_extension(x509.ExtendedKeyUsage(profile.eku), critical=False)
-    if profile.aki:
-        builder = builder.add_extension(_authority_key_identifier(signer), critical=False)
-    return builder
 
 
-def _authority_key_identifier(signer: Signer) -> x509.AuthorityKeyIdentifier:
-    return x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.key.public_key())
-
-
-def _key_usage(ca: bool) -> x509.KeyUsage:
+def _key_usage(*, ca: bool) -> x509.KeyUsage:
     others = dict.fromkeys(_UNUSED, False)
     return x509.KeyUsage(digital_signature=True, key_cert_sign=ca, crl_sign=ca, **others)

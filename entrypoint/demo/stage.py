@@ -17,23 +17,22 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import SubjectAlternativeName
 
 from entrypoint.core.model import KeyType
 from entrypoint.demo import application
-from entrypoint.demo.pki import Authority, Issued, encrypted_pem, plain_pem
+from entrypoint.demo.pki import Authority, Issued, encrypted_pem
 from entrypoint.demo.ports import Ports
 from entrypoint.demo.standin import Credential, StandInCertMgr
 from entrypoint.system import disk
 
 NAME = "www.acme.io"
 _POLL = 0.05  # seconds
-_RANDOM = secrets.token_urlsafe(24).encode()
 
 
 class StepFailed(Exception):
@@ -43,16 +42,14 @@ class StepFailed(Exception):
 class Stage:
     """A context manager; at its end all processes are stopped and the folder is removed.
 
-    ``environment`` overrides certfront's variables, and None unsets one. The key is encrypted unless ``password`` is
-    None. ``ports`` are those of HTTP, HTTPS and the status; without them, any free ones.
+    ``ports`` are those of HTTP, HTTPS and the status; without them, any free ones.
     """
 
     def __init__(
         self,
-        environment: Mapping[str, str | None] | None = None,
-        key_type: KeyType = KeyType.RSA,
-        password: bytes | None = _RANDOM,
         ports: tuple[int, int, int] | None = None,
+        key_type: KeyType = KeyType.RSA,
+        password: bytes = secrets.token_urlsafe(24).encode(),
     ) -> None:
         # Known before it is made: wherever Ctrl-C strikes, it goes with the process at the latest.
         self.folder = Path(tempfile.gettempdir()) / f"certfront-demo-{secrets.token_hex(8)}"
@@ -60,18 +57,19 @@ class Stage:
         self.folder.mkdir()
         self.folder.chmod(0o755)  # NGINX's workers, which may be another user, read the status files
         self.authority = Authority.create("Acme")
-        self.certmgr = StandInCertMgr(_credential(self.authority.issue("certmgr.acme.com")))
+        self.certmgr = self.stand_in(_credential(self.authority.issue("certmgr.acme.com")))
         self.application = application.server("127.0.0.1", 0)
         claimed = Ports(0 if ports else 3)
         self._release = weakref.finalize(self, claimed.release)
         self.http_port, self.https_port, self.status_port = ports or claimed.numbers
         self.process: subprocess.Popen[bytes] | None = None
-        self.environment = environment or {}
         self.issued = self.authority.issue(NAME, key_type=key_type)
-        self.password = password
-        self.secret("key.pem", encrypted_pem(self.issued.key, password) if password else plain_pem(self.issued.key))
-        if password:
-            self.secret("ssl_pw.txt", password + b"\n")
+        self.secret("key.pem", encrypted_pem(self.issued.key, password))
+        self.secret("ssl_pw.txt", password + b"\n")
+
+    def stand_in(self, default: Credential) -> StandInCertMgr:
+        """This stage's CertMgr, not yet listening."""
+        return StandInCertMgr(default)
 
     def secret(self, name: str, data: bytes) -> Path:
         """Put a file that only its owner can read into the folder, replacing the old one by a rename, as editors do."""
@@ -79,7 +77,7 @@ class Stage:
         disk.replace(path, data, 0o400)
         return path
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> Self:
         self.certmgr.start()
         threading.Thread(target=self.application.serve_forever, args=(_POLL,), daemon=True).start()
         return self
@@ -97,17 +95,18 @@ class Stage:
         with (self.folder / "certfront.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "entrypoint", "run"],
-                env=self._environment(),
+                env=self.variables(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
 
-    def _environment(self) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
+        """The variables of certfront's process."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("CERTMGR_", "CERTFRONT_"))}
         host, port = self.certmgr.address
-        own = {
+        return kept | {
             "CERTMGR_HOST": f"{host}:{port}",
             "CERTMGR_CHECK_INTERVAL": "1",
             "CERTMGR_TIMEOUT": "3",
@@ -122,21 +121,7 @@ class Stage:
             "CERTFRONT_STATE_DIR": str(self.folder / "state"),
             "CERTFRONT_RUN_DIR": str(self.folder / "run"),
             "NGINX_CONF": str(self.folder / "none"),
-            **self.environment,
         }
-        return kept | {name: value for name, value in own.items() if value is not None}
-
-    def command(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run another certfront command with the same environment, and return its result."""
-        return subprocess.run(
-            [sys.executable, "-m", "entrypoint", *arguments],
-            env=self._environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout,
-        )
 
     def log(self) -> str:
         """The output of certfront and NGINX so far."""

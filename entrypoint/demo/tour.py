@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from entrypoint.demo.faults import Mode
 from entrypoint.demo.stage import NAME, Stage, StepFailed, are_free, fingerprint
 from entrypoint.system.signals import ENDING
 
@@ -63,7 +62,7 @@ def _play(stage: Stage) -> list[_Row]:
         rows.append(_Row(title, result, time.monotonic() - started, good))
         _say(f"   {'ok' if good else 'FAILED'}: {result}")
         if not good:
-            _say(_log_tail(stage))
+            _say("\n   | ".join(["   certfront's log ends with:", *stage.log().splitlines()[-20:]]))
             break
     return rows
 
@@ -105,14 +104,14 @@ def _renewal(stage: Stage) -> str:
 def _imposter(stage: Stage) -> str:
     forged = stage.authority.issue(NAME, key=stage.issued.key)
     stage.put(forged)
-    stage.certmgr.mode = Mode.IMPOSTER
+    stage.certmgr.imposter = True
     stage.wait("the refusal", 10, stage.outcome("handshake-failed"))
     entry = stage.status()
     _say("   somebody presents the right chain, but signs with another key.")
     _quote(entry)
     _still_serving(stage)
     stage.put(stage.issued)
-    stage.certmgr.mode = Mode.NORMAL
+    stage.certmgr.imposter = False
     stage.wait("recovery", 10, stage.outcome("unchanged"))
     return "refused, the good one served on"
 
@@ -171,14 +170,6 @@ Ctrl-C ends everything and leaves nothing behind.""")
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     signal.sigwait(ENDING)
     raise KeyboardInterrupt
-
-
-def _log_tail(stage: Stage) -> str:
-    try:
-        lines = (stage.folder / "certfront.log").read_text(errors="replace").splitlines()[-20:]
-    except OSError:
-        return ""
-    return "   certfront's log ends with:\n" + "\n".join(f"   | {line}" for line in lines)
 
 
 def _quote(entry: dict[str, Any]) -> None:

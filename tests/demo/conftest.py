@@ -8,7 +8,9 @@ import pytest
 
 from entrypoint.core.model import KeyType
 from entrypoint.demo import pki
-from entrypoint.demo.standin import Credential, StandInCertMgr
+from entrypoint.demo.standin import Credential
+from tests.support.certmgr import FaultyCertMgr
+from tests.support.pki import cached_key
 
 WWW = "www.example.test"
 
@@ -30,8 +32,8 @@ def www(authority: pki.Authority) -> Credential:
 
 
 @pytest.fixture
-def standin(default: Credential, www: Credential) -> Iterator[StandInCertMgr]:
-    with StandInCertMgr(default, [www], http_port=0) as server:
+def standin(default: Credential, www: Credential) -> Iterator[FaultyCertMgr]:
+    with FaultyCertMgr(default, [www], http_port=0) as server:
         yield server
 
 
@@ -42,6 +44,6 @@ def credential(
     key: pki.PrivateKey | None = None,
 ) -> Credential:
     """A newly issued credential; RSA keys are made once."""
-    key = key or (pki.cached_key(key_type) if key_type is KeyType.RSA else pki.new_key(key_type))
+    key = key or (cached_key(key_type) if key_type is KeyType.RSA else pki.new_key(key_type))
     issued = authority.issue(names, key=key)
     return Credential(names, issued.key, issued.chain)

@@ -10,8 +10,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from entrypoint.core.model import KeyType
 from entrypoint.demo import pki
-from entrypoint.demo.standin import Credential, StandInCertMgr
+from entrypoint.demo.standin import Credential
+from tests.support.certmgr import FaultyCertMgr, ders
 from tests.support.clients import fetch, raw_chain
+from tests.support.pki import cached_key
 
 from .conftest import WWW, credential
 
@@ -23,7 +25,7 @@ def der(certificate: x509.Certificate) -> bytes:
 @pytest.mark.parametrize(
     "shape", ["with root", "without root", "leaf only", "shuffled", "duplicates", "strangers", "100"]
 )
-def test_chain_as_given(standin: StandInCertMgr, authority: pki.Authority, shape: str) -> None:
+def test_chain_as_given(standin: FaultyCertMgr, authority: pki.Authority, shape: str) -> None:
     """What is presented equals what was given, whatever it is."""
     other = pki.Authority.create("Stranger")
     leaf, middle, root = (issued := authority.issue(WWW)).chain
@@ -37,11 +39,11 @@ def test_chain_as_given(standin: StandInCertMgr, authority: pki.Authority, shape
         "strangers": (leaf, *strangers, middle, root),
         "100": (leaf, middle, root, *[strangers[1]] * 97),
     }[shape]
-    standin.put(Credential((WWW,), issued.key, [der(certificate) for certificate in chain]))
+    standin.put(Credential((WWW,), issued.key, chain))
     assert fetch(standin.address, WWW) == [der(certificate) for certificate in chain]
 
 
-def test_one_megabyte(standin: StandInCertMgr, authority: pki.Authority) -> None:
+def test_one_megabyte(standin: FaultyCertMgr, authority: pki.Authority) -> None:
     """A Certificate message of more than 1 MB leaves the server whole, and OpenSSL's client refuses it."""
     issued = authority.issue(WWW)
     filler = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), bytes(1_050_000))
@@ -59,9 +61,9 @@ def test_one_megabyte(standin: StandInCertMgr, authority: pki.Authority) -> None
         fetch(standin.address, WWW)
 
 
-def test_weak_key(standin: StandInCertMgr, authority: pki.Authority) -> None:
+def test_weak_key(standin: FaultyCertMgr, authority: pki.Authority) -> None:
     """A key of 1024 bits is served, for the sake of those who must refuse it."""
-    weak = credential(authority, WWW, key=pki.cached_key(KeyType.RSA, bits=1024))
+    weak = credential(authority, WWW, key=cached_key(KeyType.RSA, bits=1024))
     standin.remove(WWW)
     standin.put(weak)
-    assert raw_chain(standin.address) == list(weak.ders)
+    assert raw_chain(standin.address) == ders(weak)

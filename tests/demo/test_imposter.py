@@ -11,16 +11,12 @@ from hypothesis import strategies as st
 
 from entrypoint.core.model import KeyType
 from entrypoint.demo import pki
-from entrypoint.demo.imposter import (
-    CLIENT_KEY_EXCHANGE,
-    ClientHello,
-    Imposter,
-    NotClientHello,
-    Reply,
-    read_hello,
-)
+from entrypoint.demo.client_hello import ClientHello, NotClientHello, read_hello
+from entrypoint.demo.listener import HANDSHAKE_SECONDS, Deadline
 from entrypoint.demo.standin import Credential
+from tests.support.certmgr import ders
 from tests.support.clients import ECDSA_ONLY, RSA_ONLY, fetch, hello, raw_chain
+from tests.support.imposter import CLIENT_KEY_EXCHANGE, Imposter, Reply
 
 from .conftest import WWW, credential
 
@@ -34,16 +30,16 @@ def genuine(request: pytest.FixtureRequest, authority: pki.Authority) -> Credent
 
 def test_foreign_signature_is_refused(genuine: Credential) -> None:
     """A client that verifies no chain at all still refuses the right chain with a foreign signature."""
-    with Imposter(genuine.ders, genuine.key_type) as imposter:
+    with Imposter(ders(genuine), genuine.key_type) as imposter:
         with pytest.raises(ssl.SSLError, match=r"(?i)bad.signature"):
             fetch(imposter.address, WWW)
         assert imposter.reply() == Reply(alert=DECRYPT_ERROR)
-        assert raw_chain(imposter.address) == list(genuine.ders)
+        assert raw_chain(imposter.address) == ders(genuine)
 
 
 def test_right_signature_is_accepted(genuine: Credential) -> None:
     """The same flight, signed with the right key, takes the client past it: only the signature was wrong."""
-    with Imposter(genuine.ders, genuine.key_type, genuine.key) as imposter:
+    with Imposter(ders(genuine), genuine.key_type, genuine.key) as imposter:
         with pytest.raises((ssl.SSLEOFError, ConnectionError)):
             fetch(imposter.address, WWW)
         assert imposter.reply() == Reply(message=CLIENT_KEY_EXCHANGE)
@@ -51,7 +47,7 @@ def test_right_signature_is_accepted(genuine: Credential) -> None:
 
 def test_long_chain_in_several_records(genuine: Credential) -> None:
     """A chain of more than one record's size arrives whole."""
-    chain = [*genuine.ders, *[genuine.ders[1]] * 60]
+    chain = [*ders(genuine), *[ders(genuine)[1]] * 60]
     with Imposter(chain, genuine.key_type) as imposter:
         assert raw_chain(imposter.address) == chain
 
@@ -60,12 +56,12 @@ def test_key_type_must_fit(genuine: Credential) -> None:
     """An imposter is made for the chain's own key type only."""
     other = KeyType.ECDSA if genuine.key_type is KeyType.RSA else KeyType.RSA
     with pytest.raises(ValueError, match="is not of type"):
-        Imposter(genuine.ders, other)
+        Imposter(ders(genuine), other)
 
 
 def test_no_reply(genuine: Credential) -> None:
     """Where no client has answered, that is said."""
-    with Imposter(genuine.ders, genuine.key_type) as imposter, pytest.raises(TimeoutError):
+    with Imposter(ders(genuine), genuine.key_type) as imposter, pytest.raises(TimeoutError):
         imposter.reply(timeout=0)
 
 
@@ -86,7 +82,7 @@ def test_hello_in_pieces() -> None:
     ours, its = socket.socketpair()
     with ours, its:
         ours.sendall(pieces)
-        received, found = read_hello(its)
+        received, found = read_hello(its, Deadline(HANDSHAKE_SECONDS))
     assert received == pieces
     assert found is not None
     assert found.sni == WWW

@@ -6,12 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from entrypoint.core.model import KeyType
 from entrypoint.demo import pki
+from tests.support.pki import cached_key, key_pem
 
 
 def linked(chain: tuple[x509.Certificate, ...]) -> bool:
@@ -26,12 +24,10 @@ def names_of(certificate: x509.Certificate) -> list[str]:
     return extension.value.get_values_for_type(x509.DNSName)
 
 
-@pytest.mark.parametrize(("make", "length"), [(pki.Authority.create, 3), (pki.Authority.micro, 2)])
-def test_chain_links_up(make: object, length: int) -> None:
-    """An authority's chain is leaf, intermediate, root; a MicroCA's has no intermediate."""
-    assert callable(make)
-    issued = make().issue(["www.example.test"])
-    assert len(issued.chain) == length
+def test_chain_links_up(authority: pki.Authority) -> None:
+    """An authority's chain is leaf, intermediate, root."""
+    issued = authority.issue(["www.example.test"])
+    assert len(issued.chain) == 3
     assert linked(issued.chain)
 
 
@@ -72,58 +68,14 @@ def test_dates(authority: pki.Authority) -> None:
     assert (leaf.not_valid_before_utc, leaf.not_valid_after_utc) == (since, since + timedelta(days=6))
 
 
-@pytest.mark.parametrize(
-    ("profile", "absent"),
-    [
-        (pki.Profile(san=False), x509.SubjectAlternativeName),
-        (pki.Profile(eku=()), x509.ExtendedKeyUsage),
-        (pki.Profile(aki=False), x509.AuthorityKeyIdentifier),
-    ],
-)
-def test_oddities(authority: pki.Authority, profile: pki.Profile, absent: type[x509.ExtensionType]) -> None:
-    """Each oddity lacks its extension, which a usual leaf has."""
-    usual, odd = authority.issue("a.test"), authority.issue("a.test", profile=profile)
-    assert usual.certificate.extensions.get_extension_for_class(absent)
-    with pytest.raises(x509.ExtensionNotFound):
-        odd.certificate.extensions.get_extension_for_class(absent)
-
-
-def test_other_purpose(authority: pki.Authority) -> None:
-    """A certificate for clients only can be made."""
-    leaf = authority.issue("a.test", profile=pki.Profile(eku=(ExtendedKeyUsageOID.CLIENT_AUTH,))).certificate
-    purposes = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    assert list(purposes) == [ExtendedKeyUsageOID.CLIENT_AUTH]
-
-
 def test_key_kinds(authority: pki.Authority) -> None:
     """RSA of two sizes and ECDSA on P-256 are made; cached keys are made once."""
-    weak = pki.cached_key(KeyType.RSA, bits=1024)
-    assert weak is pki.cached_key(KeyType.RSA, bits=1024)
-    assert weak is not pki.cached_key(KeyType.RSA, "another", bits=1024)
-    assert (weak.key_size, pki.cached_key(KeyType.RSA).key_size) == (1024, 2048)
+    weak = cached_key(KeyType.RSA, bits=1024)
+    assert weak is cached_key(KeyType.RSA, bits=1024)
+    assert weak is not cached_key(KeyType.RSA, "another", bits=1024)
+    assert (weak.key_size, cached_key(KeyType.RSA).key_size) == (1024, 2048)
     assert pki.key_type_of(authority.issue("a.test").key) is KeyType.ECDSA
     assert pki.key_type_of(authority.issue("a.test", key=weak).key) is KeyType.RSA
-
-
-def test_cross_signed(authority: pki.Authority) -> None:
-    """The same leaf has a second chain over an intermediate of the same subject and key."""
-    other = pki.Authority.create("Other")
-    leaf = authority.issue("a.test").certificate
-    usual, alternate = authority.chain(leaf), authority.cross_signed(other).chain(leaf)
-    assert linked(usual)
-    assert linked(alternate)
-    assert usual[0] == alternate[0]
-    assert usual[1].subject == alternate[1].subject
-    assert usual[1].public_key() == alternate[1].public_key()
-    assert usual[1].issuer != alternate[1].issuer
-    with pytest.raises(InvalidSignature):
-        other.root.certificate.verify_directly_issued_by(pki.Authority.create("Other").root.certificate)
-
-
-def test_micro_ca_has_no_alternate() -> None:
-    """A MicroCA cannot be cross-signed, and says so."""
-    with pytest.raises(ValueError, match="no intermediate"):
-        pki.Authority.micro().cross_signed(pki.Authority.create())
 
 
 @pytest.mark.parametrize("key_type", list(KeyType))
@@ -133,10 +85,10 @@ def test_micro_ca_has_no_alternate() -> None:
 )
 def test_key_export(key_type: KeyType, traditional: bool, marks: list[bytes]) -> None:
     """Both forms of encrypted keys come out as such, and open with their password only."""
-    key = pki.cached_key(key_type)
-    pem = pki.encrypted_pem(key, b"sesame", traditional)
+    key = cached_key(key_type)
+    pem = key_pem(key, b"sesame", traditional=True) if traditional else pki.encrypted_pem(key, b"sesame")
     assert all(mark in pem for mark in marks)
-    assert pki.spki(pki.load_key(pem, b"sesame").public_key()) == pki.spki(key.public_key())
+    assert pki.load_key(pem, b"sesame").public_key() == key.public_key()
     with pytest.raises(ValueError) as refused:  # noqa: PT011 - the text is OpenSSL's
         pki.load_key(pem, b"wrong-password")
     assert "wrong-password" not in str(refused.value)
@@ -144,21 +96,18 @@ def test_key_export(key_type: KeyType, traditional: bool, marks: list[bytes]) ->
 
 def test_plain_key_is_refused() -> None:
     """A key that is not encrypted is not taken for an encrypted one."""
-    pem = pki.new_key(KeyType.ECDSA).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    pem = key_pem(pki.new_key(KeyType.ECDSA))
     with pytest.raises(ValueError, match="not encrypted"):
         pki.load_key(pem, b"sesame")
 
 
-@pytest.mark.parametrize("make", [pki.Authority.create, pki.Authority.micro])
-def test_authority_is_stored(make: object) -> None:
+def test_authority_is_stored() -> None:
     """An authority read back from its PEM file goes on where it was."""
-    assert callable(make)
-    before: pki.Authority = make()
+    before = pki.Authority.create()
     after = pki.Authority.from_pem(before.to_pem(b"sesame"), b"sesame")
-    leaf = after.issue("a.test").certificate
-    assert linked(before.chain(leaf))
+    leaf, *above = after.issue("a.test").chain
+    assert linked((leaf, before.intermediate.certificate, before.root.certificate))
+    assert above == [before.intermediate.certificate, before.root.certificate]
     assert after.root.certificate == before.root.certificate
 
 

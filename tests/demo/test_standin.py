@@ -15,7 +15,8 @@ import pytest
 
 from entrypoint.core.model import KeyType
 from entrypoint.demo import pki
-from entrypoint.demo.standin import Credential, StandInCertMgr
+from entrypoint.demo.standin import Credential
+from tests.support.certmgr import FaultyCertMgr, ders
 from tests.support.clients import ECDSA_ONLY, RSA_ONLY, client_context, fetch, get, is_over
 
 from .conftest import WWW, credential
@@ -24,53 +25,51 @@ CHALLENGES = "/.well-known/acme-challenge/"
 
 
 @pytest.mark.parametrize("sni", [WWW, "WWW.Example.Test"])
-def test_right_name(standin: StandInCertMgr, www: Credential, sni: str) -> None:
+def test_right_name(standin: FaultyCertMgr, www: Credential, sni: str) -> None:
     """A known name gets its chain, in whatever case it is asked for."""
-    assert fetch(standin.address, sni) == list(www.ders)
+    assert fetch(standin.address, sni) == ders(www)
 
 
 @pytest.mark.parametrize("sni", ["other.example.test", "example.test", "a.www.example.test", None])
-def test_default(standin: StandInCertMgr, default: Credential, sni: str | None) -> None:
+def test_default(standin: FaultyCertMgr, default: Credential, sni: str | None) -> None:
     """An unknown name, and none at all, get the default certificate without an error."""
-    assert fetch(standin.address, sni) == list(default.ders)
+    assert fetch(standin.address, sni) == ders(default)
 
 
-def test_wildcard(standin: StandInCertMgr, authority: pki.Authority, www: Credential, default: Credential) -> None:
+def test_wildcard(standin: FaultyCertMgr, authority: pki.Authority, www: Credential, default: Credential) -> None:
     """A wildcard answers for one label, after an exact name and before the default."""
     standin.put(wild := credential(authority, "*.example.test"))
-    assert fetch(standin.address, "other.example.test") == list(wild.ders)
-    assert fetch(standin.address, WWW) == list(www.ders)
-    assert fetch(standin.address, "a.b.example.test") == list(default.ders)
-    assert fetch(standin.address, "example.test") == list(default.ders)
+    assert fetch(standin.address, "other.example.test") == ders(wild)
+    assert fetch(standin.address, WWW) == ders(www)
+    assert fetch(standin.address, "a.b.example.test") == ders(default)
+    assert fetch(standin.address, "example.test") == ders(default)
 
 
-def test_idn(standin: StandInCertMgr, authority: pki.Authority) -> None:
+def test_idn(standin: FaultyCertMgr, authority: pki.Authority) -> None:
     """A Unicode name is served under its A-label."""
     standin.put(idn := credential(authority, "straße.de"))
-    assert fetch(standin.address, "xn--strae-oqa.de") == list(idn.ders)
+    assert fetch(standin.address, "xn--strae-oqa.de") == ders(idn)
 
 
-def test_access_and_archive(standin: StandInCertMgr, www: Credential, default: Credential) -> None:
+def test_access_and_archive(standin: FaultyCertMgr, www: Credential, default: Credential) -> None:
     """A server without access, and an archived credential, give the default certificate."""
     standin.deny(WWW)
-    assert fetch(standin.address, WWW) == list(default.ders)
+    assert fetch(standin.address, WWW) == ders(default)
     standin.allow([WWW])
-    assert fetch(standin.address, WWW) == list(www.ders)
+    assert fetch(standin.address, WWW) == ders(www)
     standin.archive(WWW)
-    assert fetch(standin.address, WWW) == list(default.ders)
+    assert fetch(standin.address, WWW) == ders(default)
 
 
-def test_put_and_remove(
-    standin: StandInCertMgr, authority: pki.Authority, www: Credential, default: Credential
-) -> None:
+def test_put_and_remove(standin: FaultyCertMgr, authority: pki.Authority, www: Credential, default: Credential) -> None:
     """A renewal replaces what has the same names and key type; a removed name is unknown again."""
     standin.put(renewed := credential(authority, WWW, key=www.key))
-    assert fetch(standin.address, WWW) == list(renewed.ders)
+    assert fetch(standin.address, WWW) == ders(renewed)
     standin.remove(WWW)
-    assert fetch(standin.address, WWW) == list(default.ders)
+    assert fetch(standin.address, WWW) == ders(default)
 
 
-def test_misspelt_name(standin: StandInCertMgr) -> None:
+def test_misspelt_name(standin: FaultyCertMgr) -> None:
     """To change a credential that is not there is an error, not silence."""
     with pytest.raises(LookupError, match=r"wwww\.example\.test"):
         standin.deny("wwww.example.test")
@@ -80,13 +79,13 @@ def test_misspelt_name(standin: StandInCertMgr) -> None:
 def test_both_key_types(authority: pki.Authority, default: Credential, www: Credential, tls: str) -> None:
     """With RSA and ECDSA for one name, the client's offer decides."""
     rsa = credential(authority, WWW, key_type=KeyType.RSA)
-    with StandInCertMgr(default, [www, rsa], tls=tls) as server:
-        assert fetch(server.address, WWW, RSA_ONLY) == list(rsa.ders)
-        assert fetch(server.address, WWW, ECDSA_ONLY) == list(www.ders)
+    with FaultyCertMgr(default, [www, rsa], tls=tls) as server:
+        assert fetch(server.address, WWW, RSA_ONLY) == ders(rsa)
+        assert fetch(server.address, WWW, ECDSA_ONLY) == ders(www)
         assert [sorted(request.key_types or ()) for request in server.log] == [["rsa"], ["ecdsa"]]
 
 
-def test_only_the_other_key_type(standin: StandInCertMgr) -> None:
+def test_only_the_other_key_type(standin: FaultyCertMgr) -> None:
     """A client for RSA and a credential for ECDSA do not come together."""
     with pytest.raises(ssl.SSLError, match=r"(?i)handshake.failure"):
         fetch(standin.address, WWW, RSA_ONLY)
@@ -96,16 +95,16 @@ def test_only_the_other_key_type(standin: StandInCertMgr) -> None:
 def test_versions(default: Credential, www: Credential, tls: str) -> None:
     """The version of TLS is the chosen one."""
     expected = "TLSv1.2" if tls == "1.2" else "TLSv1.3"
-    with StandInCertMgr(default, [www], tls=tls) as server, socket.create_connection(server.address) as conn:
+    with FaultyCertMgr(default, [www], tls=tls) as server, socket.create_connection(server.address) as conn:
         with client_context().wrap_socket(conn, server_hostname=WWW) as client:
             assert client.version() == expected
-        assert fetch(server.address, WWW) == list(www.ders)
+        assert fetch(server.address, WWW) == ders(www)
 
 
 def test_unknown_version(default: Credential) -> None:
     """A version that is none is refused at once."""
     with pytest.raises(ValueError, match="tls: expected one of"):
-        StandInCertMgr(default, tls="1.1")
+        FaultyCertMgr(default, tls="1.1")
 
 
 def test_foreign_leaf_is_refused(authority: pki.Authority, www: Credential) -> None:
@@ -121,7 +120,7 @@ def test_no_key_in_repr(www: Credential) -> None:
     assert "Key" not in repr(www)
 
 
-def test_log(standin: StandInCertMgr) -> None:
+def test_log(standin: FaultyCertMgr) -> None:
     """Each request is noted with name, offered key types, time, and whether the default is the answer."""
     before = datetime.now(UTC)
     for sni in (WWW, "other.test", None):
@@ -134,7 +133,7 @@ def test_log(standin: StandInCertMgr) -> None:
     assert not standin.wait_for_requests(4, timeout=0)
 
 
-def test_away_and_back(standin: StandInCertMgr, www: Credential) -> None:
+def test_away_and_back(standin: FaultyCertMgr, www: Credential) -> None:
     """Stopped, the port is free at once, also for others; started again, it is the same port."""
     address = standin.address
     fetch(address, WWW)
@@ -144,10 +143,10 @@ def test_away_and_back(standin: StandInCertMgr, www: Credential) -> None:
     socket.create_server(address).close()
     standin.start()
     assert standin.address == address
-    assert fetch(address, WWW) == list(www.ders)
+    assert fetch(address, WWW) == ders(www)
 
 
-def test_stop_ends_connections(standin: StandInCertMgr) -> None:
+def test_stop_ends_connections(standin: FaultyCertMgr) -> None:
     """No client holds up the end: neither one that says nothing nor one that is hung up on."""
     standin.mode = "hang"
     with (
@@ -164,7 +163,7 @@ def test_stop_ends_connections(standin: StandInCertMgr) -> None:
 def test_taken_port(default: Credential) -> None:
     """Where one port is taken, the start fails and leaves none open."""
     with socket.create_server(("127.0.0.1", 0)) as other:
-        free = StandInCertMgr(default, http_port=other.getsockname()[1])
+        free = FaultyCertMgr(default, http_port=other.getsockname()[1])
         with pytest.raises(OSError, match=r"(?i)in use"):
             free.start()
         with pytest.raises(ConnectionRefusedError):
@@ -174,13 +173,13 @@ def test_taken_port(default: Credential) -> None:
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
 def test_dual_stack(default: Credential, www: Credential) -> None:
     """``::`` takes IPv6 and IPv4."""
-    with StandInCertMgr(default, [www], host="::") as server:
+    with FaultyCertMgr(default, [www], host="::") as server:
         for host in ("::1", "127.0.0.1"):
-            assert fetch((host, server.address[1]), WWW) == list(www.ders)
+            assert fetch((host, server.address[1]), WWW) == ders(www)
 
 
 @pytest.mark.parametrize("tls", [True, False])
-def test_challenges(standin: StandInCertMgr, tls: bool) -> None:
+def test_challenges(standin: FaultyCertMgr, tls: bool) -> None:
     """Challenges are answered over HTTP and HTTPS as Domino does."""
     standin.challenges["token-1"] = "token-1.thumbprint"
     address = standin.address if tls else standin.http_address
@@ -203,7 +202,7 @@ def test_silent_about_clients_that_leave(
     default: Credential, www: Credential, tls: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Clients that leave before, in and after the handshake, or speak something else, cause no output."""
-    with StandInCertMgr(default, [www], tls=tls, http_port=0) as server:
+    with FaultyCertMgr(default, [www], tls=tls, http_port=0) as server:
         for data in (
             b"",
             b"\x16",
@@ -230,17 +229,17 @@ def test_no_files(default: Credential, www: Credential, tmp_path: Path, monkeypa
         load(context, chain, key, password)
 
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", spy)
-    with StandInCertMgr(default, [www]) as server:
+    with FaultyCertMgr(default, [www]) as server:
         fetch(server.address, WWW)
         assert list(tmp_path.iterdir()) == []
     assert seen
     assert all(b"BEGIN ENCRYPTED PRIVATE KEY" in pem for pem in seen)
 
 
-def test_changes_under_load(standin: StandInCertMgr, authority: pki.Authority, www: Credential) -> None:
+def test_changes_under_load(standin: FaultyCertMgr, authority: pki.Authority, www: Credential) -> None:
     """While credentials change, each of many clients gets one of them, whole."""
     versions = [credential(authority, WWW, key=www.key) for _ in range(10)]
-    possible = [list(version.ders) for version in (www, *versions)]
+    possible = [ders(version) for version in (www, *versions)]
     with ThreadPoolExecutor(16) as pool:
         fetches = [pool.submit(fetch, standin.address, WWW) for _ in range(100)]
         for version in versions:
@@ -252,7 +251,7 @@ def test_changes_under_load(standin: StandInCertMgr, authority: pki.Authority, w
 def test_events(default: Credential, www: Credential) -> None:
     """Each request is told in a sentence, in which a client cannot hide control characters."""
     events: list[str] = []
-    with StandInCertMgr(default, [www], http_port=0, on_event=events.append) as server:
+    with FaultyCertMgr(default, [www], http_port=0, on_event=events.append) as server:
         fetch(server.address, WWW, ECDSA_ONLY)
         get(server.http_address, "/\x1b[31m", tls=False)
     assert events == [
@@ -261,7 +260,7 @@ def test_events(default: Credential, www: Credential) -> None:
     ]
 
 
-def test_shuffled_offers(standin: StandInCertMgr, authority: pki.Authority) -> None:
+def test_shuffled_offers(standin: FaultyCertMgr, authority: pki.Authority) -> None:
     """Twenty names in any order are never mixed up."""
     many = {f"n{number}.test": credential(authority, f"n{number}.test") for number in range(20)}
     for one in many.values():
@@ -270,4 +269,4 @@ def test_shuffled_offers(standin: StandInCertMgr, authority: pki.Authority) -> N
     random.Random(1).shuffle(names)
     with ThreadPoolExecutor(8) as pool:
         for name, chain in zip(names, pool.map(lambda sni: fetch(standin.address, sni), names), strict=True):
-            assert chain == list(many[name].ders)
+            assert chain == ders(many[name])

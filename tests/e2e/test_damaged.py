@@ -149,7 +149,7 @@ def test_what_is_missing_is_said(volume: Volume, error: str, name: str, missing:
     volume.fresh()
     done = subprocess.run(
         [sys.executable, "-c", ODD.format(error=error, name=name)],
-        env=volume.front._environment(),
+        env=volume.front.variables(),
         capture_output=True,
         text=True,
         check=False,
@@ -171,7 +171,7 @@ def _start_read_only(front: Front) -> None:
                 *("unshare", "--mount", "--propagation", "private", "sh", "-c", READ_ONLY, "sh"),
                 *(str(front.folder / "state"), sys.executable, "-m", "entrypoint", "run"),
             ],
-            env=front._environment(),
+            env=front.variables(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

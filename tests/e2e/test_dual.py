@@ -9,10 +9,11 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from entrypoint.core.model import KeyType
-from entrypoint.demo.pki import Issued, cached_key, encrypted_pem
+from entrypoint.demo.pki import Issued, encrypted_pem
 from entrypoint.demo.stage import NAME, fingerprint
 from tests.support.clients import ECDSA_ONLY, RSA_ONLY
 from tests.support.front import PASSWORD, Front
+from tests.support.pki import cached_key
 
 pytestmark = pytest.mark.xdist_group("e2e-dual")
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from entrypoint.demo.stage import NAME, fingerprint
+from tests.support import pki
 from tests.support.application import Application
 from tests.support.front import Front, tls
 from tests.support.waiting import PATIENCE
@@ -200,12 +201,12 @@ def test_without_a_change_nothing_happens(front: Front) -> None:
 
 def test_an_intermediate_that_changes_alone_is_followed(front: Front) -> None:
     """The leaf is the same, its intermediate another one: the new chain is served."""
-    from entrypoint.demo.pki import Authority, Issued
+    from entrypoint.demo.pki import Issued
 
-    crossed = front.authority.cross_signed(Authority.micro("Other"))
-    leaf = front.issued.certificate
+    between, other = front.authority.intermediate, pki.root("Other")
+    crossed = pki.cross_sign(pki.Issued(between.certificate, between.key), other)
     before = front.chain()
-    front.put(Issued(front.issued.key, crossed.chain(leaf)))
+    front.put(Issued(front.issued.key, (front.issued.certificate, crossed.cert, other.cert)))
     front.until(lambda: front.chain()[1:] != before[1:], "the other intermediate")
     assert front.chain()[0] == before[0]
     front.tested()

@@ -10,9 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from entrypoint.core.model import KeyType
-from entrypoint.demo.pki import encrypted_pem, plain_pem
+from entrypoint.demo.pki import encrypted_pem
 from entrypoint.demo.stage import NAME, fingerprint
 from tests.support.front import PASSWORD, Front
+from tests.support.pki import key_pem
 
 RIGHT_LAST = b"first wrong one\n\nsecond, with spaces \n" + PASSWORD + b"\n"
 
@@ -23,7 +24,7 @@ RIGHT_LAST = b"first wrong one\n\nsecond, with spaces \n" + PASSWORD + b"\n"
 def test_encrypted_keys(key_type: KeyType, traditional: bool, passwords: bytes) -> None:
     """RSA and ECDSA, PKCS #8 and traditional, with the right password alone or as the last of several."""
     with Front(key_type=key_type) as front:
-        front.secret("key.pem", encrypted_pem(front.issued.key, PASSWORD, traditional))
+        front.secret("key.pem", key_pem(front.issued.key, PASSWORD, traditional=traditional))
         front.secret("ssl_pw.txt", passwords)
         front.serve()
         assert front.status()["key_type"] == key_type
@@ -204,7 +205,7 @@ def test_an_encrypted_key_becomes_a_plain_one() -> None:
         front.serve()
         before = front.generation()
         with front.visited() as seen:
-            front.secret("key.pem", plain_pem(front.issued.key))
+            front.secret("key.pem", key_pem(front.issued.key))
             front.until(lambda: front.generation() > before, "a generation with it")
             front.until(front.outcome("unchanged"))
             front.tested()

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from entrypoint.core.model import KeyType
-from entrypoint.demo.pki import Issued, cached_key, encrypted_pem
+from entrypoint.demo.pki import Issued, encrypted_pem
 from entrypoint.demo.stage import NAME, fingerprint
 from entrypoint.demo.standin import Credential
 from tests.support.front import PASSWORD, Front, presented
+from tests.support.pki import cached_key
 from tests.support.user import User
 
 SHARED = """server {{

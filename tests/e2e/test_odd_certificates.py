@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from cryptography import x509
 
 from entrypoint.core.model import KeyType
-from entrypoint.demo.pki import cached_key, encrypted_pem
+from entrypoint.demo.pki import encrypted_pem
 from entrypoint.demo.standin import Credential
 from tests.core.x509.test_odd import odd
 from tests.support.front import PASSWORD
-from tests.support.pki import ec_key, issue, root
+from tests.support.pki import cached_key, ec_key, issue, root
 from tests.support.user import SERVER, User
 
 ODD, WELL = "odd.acme.io", "well.acme.io"
@@ -39,4 +40,5 @@ def test_one_odd_certificate(kind: str, place: str, user: User) -> None:
 
 
 def _credential(key: object, chain: list[bytes]) -> Credential:
-    return Credential((ODD,), key, chain)  # type: ignore[arg-type]
+    certificates = [x509.load_der_x509_certificate(der) for der in chain]
+    return Credential((ODD,), key, certificates)  # type: ignore[arg-type]

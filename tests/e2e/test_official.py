@@ -50,7 +50,7 @@ def nginx(front: Front, *arguments: str) -> subprocess.CompletedProcess[str]:
     """As `docker exec ... nginx`."""
     folder = front.folder / "opt"
     path = f"{folder}/libexec:{folder}/sbin:{os.environ['PATH']}"
-    environment = {**front._environment(), "PATH": path}
+    environment = {**front.variables(), "PATH": path}
     return subprocess.run(
         ["nginx", *arguments],
         env=environment,

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from entrypoint.core.model import KeyType
-from entrypoint.demo.pki import cached_key, encrypted_pem
+from entrypoint.demo.pki import encrypted_pem
 from entrypoint.demo.stage import NAME, fingerprint
 from tests.support.front import PASSWORD, Front
+from tests.support.pki import cached_key
 from tests.support.user import User
 
 NEW = b"the password of the new key"

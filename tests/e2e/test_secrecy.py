@@ -9,8 +9,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from entrypoint.core.model import KeyType
-from entrypoint.demo.pki import Authority, encrypted_pem, plain_pem
+from entrypoint.demo.pki import Authority
 from tests.support.front import PASSWORD, Front, holding, processes_with
+from tests.support.pki import key_pem
 
 pytestmark = pytest.mark.xdist_group("e2e-secrecy")
 
@@ -25,7 +26,7 @@ def front() -> Iterator[Front]:
         front.until_served(front.renew())
         front.secret("ssl_pw.txt", b"not this one\n")
         front.until(front.outcome("wrong-password"))
-        front.secret("key.pem", encrypted_pem(front.issued.key, PASSWORD, traditional=True))
+        front.secret("key.pem", key_pem(front.issued.key, PASSWORD, traditional=True))
         front.secret("ssl_pw.txt", b"wrong\n" + PASSWORD + b"\n")
         front.until(lambda: front.check()["outcome"] == "unchanged")
         yield front
@@ -34,7 +35,7 @@ def front() -> Iterator[Front]:
 def test_no_plain_key_is_on_disk(front: Front) -> None:
     """Neither as PEM nor as DER, below the state folder or the run folder; encrypted, it is there."""
     plain = [front.issued.key.private_bytes(Encoding.DER, form, NoEncryption()) for form in FORMS]
-    body = plain_pem(front.issued.key).splitlines()[1]
+    body = key_pem(front.issued.key).splitlines()[1]
     for folder in (front.folder / "state", front.folder / "run"):
         assert not holding(folder, b"BEGIN PRIVATE KEY", *plain, body)
         traditional = holding(folder, b"BEGIN RSA PRIVATE KEY")

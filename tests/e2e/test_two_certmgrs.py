@@ -8,16 +8,16 @@ from datetime import UTC, datetime, timedelta
 
 from entrypoint.demo.pki import Issued
 from entrypoint.demo.stage import NAME, fingerprint
-from entrypoint.demo.standin import StandInCertMgr
+from tests.support.certmgr import FaultyCertMgr
 from tests.support.front import Front, credential
 
 
 @contextmanager
-def _two(interval: int = 300) -> Iterator[tuple[Front, StandInCertMgr]]:
+def _two(interval: int = 300) -> Iterator[tuple[Front, FaultyCertMgr]]:
     """Nothing started yet; the stage's own CertMgr is the first one."""
     with Front({"CERTMGR_CHECK_INTERVAL": str(interval)}) as front:
         default = front.authority.issue("certmgr2.acme.com")
-        with StandInCertMgr(credential(default)) as second:
+        with FaultyCertMgr(credential(default)) as second:
             hosts = [f"{host}:{port}" for host, port in (front.certmgr.address, second.address)]
             front.environment = {**front.environment, "CERTMGR_HOST": ", ".join(hosts)}
             yield front, second
@@ -27,7 +27,7 @@ def _older(front: Front) -> Issued:
     return front.authority.issue(NAME, key=front.issued.key, not_before=datetime.now(UTC) - timedelta(days=20))
 
 
-def _address(certmgr: StandInCertMgr) -> str:
+def _address(certmgr: FaultyCertMgr) -> str:
     host, port = certmgr.address
     return f"{host}:{port}"
 

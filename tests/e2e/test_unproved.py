@@ -7,10 +7,11 @@ import time
 import pytest
 
 from entrypoint.core.model import KeyType
-from entrypoint.demo.pki import Issued, cached_key, certificate_pem, encrypted_pem
+from entrypoint.demo.pki import Issued, certificate_pem, encrypted_pem
 from entrypoint.demo.stage import fingerprint
 from tests.support import rig
 from tests.support.front import PASSWORD
+from tests.support.pki import cached_key
 from tests.support.user import ROOT, User
 
 NAME = "own.acme.io"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from entrypoint.core.model import KeyType
-from entrypoint.demo.pki import cached_key, certificate_pem, encrypted_pem
+from entrypoint.demo.pki import certificate_pem, encrypted_pem
 from tests.support.clients import ECDSA_ONLY, RSA_ONLY
 from tests.support.front import PASSWORD, presented
+from tests.support.pki import cached_key
 from tests.support.user import ROOT, User
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from entrypoint.core.model import KeyType
-from entrypoint.demo.pki import cached_key, certificate_pem, encrypted_pem
+from entrypoint.demo.pki import certificate_pem, encrypted_pem
 from tests.support.front import PASSWORD
+from tests.support.pki import cached_key
 from tests.support.user import ROOT, SERVER, User
 
 UNRESOLVABLE = SERVER.replace('return 200 "{name}\\n";', "location / {{ proxy_pass http://gone.invalid; }}")

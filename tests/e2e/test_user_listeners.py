@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from entrypoint.core.model import KeyType
-from entrypoint.demo.pki import Issued, cached_key, encrypted_pem
+from entrypoint.demo.pki import Issued, encrypted_pem
 from entrypoint.demo.stage import fingerprint
 from tests.support import clients
 from tests.support.front import PASSWORD, presented
+from tests.support.pki import cached_key
 from tests.support.user import ROOT, SERVER, User
 
 NAME = "own.acme.io"

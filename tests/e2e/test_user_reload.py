@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from entrypoint.core.model import KeyType
-from entrypoint.demo.pki import cached_key
+from tests.support.pki import cached_key
 from tests.support.user import ROOT, User
 
 NAME = "a.acme.io"

@@ -16,11 +16,12 @@ import pytest
 
 from entrypoint.core.model import KeyType, Outcome, Problem, Refused
 from entrypoint.demo import pki
-from entrypoint.demo.faults import Mode
-from entrypoint.demo.imposter import Imposter
-from entrypoint.demo.standin import Credential, StandInCertMgr
+from entrypoint.demo.standin import Credential
 from entrypoint.edges import certmgr
 from tests.support import rig
+from tests.support.certmgr import FaultyCertMgr, Mode, ders
+from tests.support.imposter import Imposter
+from tests.support.pki import cached_key
 from tests.support.waiting import until
 
 CLOSED = rig.free_ports(1)[0]  # nobody listens there
@@ -34,7 +35,7 @@ def authority() -> pki.Authority:
 
 
 def _credential(authority: pki.Authority, name: str, key_type: KeyType) -> Credential:
-    issued = authority.issue(name, key=pki.cached_key(key_type, "test_certmgr"))
+    issued = authority.issue(name, key=cached_key(key_type, "test_certmgr"))
     return Credential((name,), issued.key, issued.chain)
 
 
@@ -59,8 +60,8 @@ def _nothing_left_open() -> Iterator[None]:
 
 def _fetch(
     address: tuple[str, int], name: str = WWW, key_type: KeyType | None = KeyType.RSA, timeout: float = 20
-) -> tuple[bytes, ...]:
-    return asyncio.run(certmgr.fetch(*address, name, key_type, timeout))
+) -> list[bytes]:
+    return list(asyncio.run(certmgr.fetch(*address, name, key_type, timeout)))
 
 
 def _refusal(address: tuple[str, int], key_type: KeyType | None = KeyType.RSA, timeout: float = 20) -> Problem:
@@ -74,18 +75,18 @@ def _refusal(address: tuple[str, int], key_type: KeyType | None = KeyType.RSA, t
 @pytest.mark.parametrize("key_type", TYPES)
 def test_chain(default: Credential, www: dict[KeyType, Credential], tls: str, key_type: KeyType) -> None:
     """The chain comes as it was presented, over each version, for each type of key, and with no type asked for."""
-    with StandInCertMgr(default, [www[key_type]], tls=tls) as server:
-        assert _fetch(server.address, WWW, key_type) == www[key_type].ders
-        assert _fetch(server.address, WWW, None) == www[key_type].ders
+    with FaultyCertMgr(default, [www[key_type]], tls=tls) as server:
+        assert _fetch(server.address, WWW, key_type) == ders(www[key_type])
+        assert _fetch(server.address, WWW, None) == ders(www[key_type])
         assert server.log[0].sni == WWW
 
 
 @pytest.mark.parametrize("tls", ["1.2", "both"])
 def test_key_type_decides(default: Credential, www: dict[KeyType, Credential], tls: str) -> None:
     """Of two certificates for one name, the one of the asked type comes, whatever the server prefers."""
-    with StandInCertMgr(default, www.values(), tls=tls) as server:
+    with FaultyCertMgr(default, www.values(), tls=tls) as server:
         for key_type in TYPES * 2:
-            assert _fetch(server.address, WWW, key_type) == www[key_type].ders
+            assert _fetch(server.address, WWW, key_type) == ders(www[key_type])
             assert server.log[-1].key_types == frozenset({key_type})
 
 
@@ -93,56 +94,56 @@ def test_key_type_decides(default: Credential, www: dict[KeyType, Credential], t
 def test_only_the_other_type(default: Credential, www: dict[KeyType, Credential], key_type: KeyType) -> None:
     """Where there is only a certificate of the other type, that one comes, so that it can be named."""
     (other,) = set(TYPES) - {key_type}
-    with StandInCertMgr(default, [www[other]]) as server:
-        assert _fetch(server.address, WWW, key_type) == www[other].ders
+    with FaultyCertMgr(default, [www[other]]) as server:
+        assert _fetch(server.address, WWW, key_type) == ders(www[other])
         assert [request.key_types for request in server.log] == [frozenset({key_type}), frozenset(TYPES)]
 
 
 def test_default_certificate(default: Credential) -> None:
     """An unknown name gets the default certificate: judging it is not the fetch's business."""
-    with StandInCertMgr(default) as server:
-        assert _fetch(server.address, "unknown.acme.io") == default.ders
+    with FaultyCertMgr(default) as server:
+        assert _fetch(server.address, "unknown.acme.io") == ders(default)
 
 
 def test_address_as_name(default: Credential) -> None:
     """An IP address is no SNI (RFC 6066, section 3)."""
-    with StandInCertMgr(default) as server:
-        assert _fetch(server.address, "192.0.2.1") == default.ders
+    with FaultyCertMgr(default) as server:
+        assert _fetch(server.address, "192.0.2.1") == ders(default)
         assert server.log[0].sni is None
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
 def test_ipv6(default: Credential, www: dict[KeyType, Credential]) -> None:
     """CertMgr may have an IPv6 address."""
-    with StandInCertMgr(default, www.values(), host="::1") as server:
-        assert _fetch(server.address) == www[KeyType.RSA].ders
+    with FaultyCertMgr(default, www.values(), host="::1") as server:
+        assert _fetch(server.address) == ders(www[KeyType.RSA])
         server.mode = "reset"
         assert _refusal(server.address).outcome is Outcome.UNREACHABLE
 
 
 def test_drip(default: Credential, www: dict[KeyType, Credential]) -> None:
     """A server that sends one byte at a time is slow, not wrong."""
-    with StandInCertMgr(default, www.values()) as server:
+    with FaultyCertMgr(default, www.values()) as server:
         server.mode = "drip"
-        assert _fetch(server.address) == www[KeyType.RSA].ders
+        assert _fetch(server.address) == ders(www[KeyType.RSA])
 
 
 def test_long_chain(default: Credential, www: dict[KeyType, Credential]) -> None:
     """A chain of 100 certificates arrives complete."""
     leaf = www[KeyType.RSA]
     extra = pki.Authority.create("Filler").root.certificate
-    long = Credential((WWW,), leaf.key, [*leaf.chain, *[extra] * 97])
-    with StandInCertMgr(default, [long]) as server:
-        assert _fetch(server.address) == long.ders
-        assert len(long.ders) == 100
+    long = Credential((WWW,), leaf.key, (*leaf.chain, *[extra] * 97))
+    with FaultyCertMgr(default, [long]) as server:
+        assert _fetch(server.address) == ders(long)
+        assert len(ders(long)) == 100
 
 
 def test_huge_certificate_message(default: Credential, www: dict[KeyType, Credential]) -> None:
     """A megabyte of certificates is refused as malformed."""
     leaf = www[KeyType.RSA]
-    size = 1_000_000 // len(default.ders[0])
-    huge = Credential((WWW,), leaf.key, [leaf.chain[0], *[default.chain[0]] * size])
-    with StandInCertMgr(default, [huge]) as server:
+    size = 1_000_000 // len(ders(default)[0])
+    huge = Credential((WWW,), leaf.key, (leaf.chain[0], *[default.chain[0]] * size))
+    with FaultyCertMgr(default, [huge]) as server:
         problem = _refusal(server.address)
     assert problem.outcome is Outcome.MALFORMED
     assert "excessive message size" in problem.detail
@@ -168,11 +169,11 @@ def test_faults(
 ) -> None:
     """Each fault has its outcome; after it, the same server is asked successfully again."""
     outcomes, words = FAULTS[mode]
-    with StandInCertMgr(default, www.values(), tls=tls) as server:
+    with FaultyCertMgr(default, www.values(), tls=tls) as server:
         server.mode = mode
         problem = _refusal(server.address, key_type, timeout=0.5 if mode is Mode.HANG else 20)
         server.mode = Mode.NORMAL
-        assert _fetch(server.address, WWW, key_type)[0] in {credential.ders[0] for credential in www.values()}
+        assert _fetch(server.address, WWW, key_type)[0] in {ders(credential)[0] for credential in www.values()}
     assert problem.outcome in outcomes
     assert words in problem.detail
 
@@ -185,7 +186,7 @@ def test_every_mode_is_covered() -> None:
 @pytest.mark.parametrize("key_type", TYPES)
 def test_right_chain_by_someone_else(www: dict[KeyType, Credential], key_type: KeyType) -> None:
     """Who presents the right chain and signs with another key is refused; with the right key, the flight is fine."""
-    chain = www[key_type].ders
+    chain = ders(www[key_type])
     with Imposter(chain, key_type) as server:
         problem = _refusal(server.address, key_type)
     assert problem.outcome is Outcome.HANDSHAKE_FAILED
@@ -269,12 +270,12 @@ def test_several_addresses(
     default: Credential, www: dict[KeyType, Credential], monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
     """The next address of a name is tried when one refuses, or says nothing for a quarter of a second."""
-    with StandInCertMgr(default, www.values()) as server, _backlogged() as silent:
+    with FaultyCertMgr(default, www.values()) as server, _backlogged() as silent:
         bad = ("127.0.0.1", CLOSED) if first == "refuses" else silent
         _names(monkeypatch, bad, server.address)
-        assert _fetch(("certmgr.acme.com", 443)) == www[KeyType.RSA].ders
+        assert _fetch(("certmgr.acme.com", 443)) == ders(www[KeyType.RSA])
         _names(monkeypatch, server.address, bad)
-        assert _fetch(("certmgr.acme.com", 443)) == www[KeyType.RSA].ders
+        assert _fetch(("certmgr.acme.com", 443)) == ders(www[KeyType.RSA])
 
 
 def test_no_address_takes_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +286,7 @@ def test_no_address_takes_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_timeout_is_for_everything(default: Credential, www: dict[KeyType, Credential]) -> None:
     """A server that sends something all the time, but too slowly, meets the same limit."""
-    with StandInCertMgr(default, www.values()) as server:
+    with FaultyCertMgr(default, www.values()) as server:
         server.mode, server.drip_delay = "drip", 0.2
         began = time.monotonic()
         problem = _refusal(server.address, timeout=1)
@@ -326,23 +327,23 @@ def test_many_at_once(default: Credential, www: dict[KeyType, Credential]) -> No
         fetches = [certmgr.fetch("127.0.0.1", each, WWW, KeyType.RSA, 60) for each in ports]
         return list(await asyncio.gather(*fetches, return_exceptions=True))
 
-    with StandInCertMgr(default, www.values()) as server:
+    with FaultyCertMgr(default, www.values()) as server:
         found = asyncio.run(together(server.address[1]))
-    assert all(chain == www[KeyType.RSA].ders for chain in found[::2])
+    assert all(chain == tuple(ders(www[KeyType.RSA])) for chain in found[::2])
     assert all(isinstance(error, Refused) for error in found[1::2])
 
 
 def test_cancelled(default: Credential) -> None:
     """A fetch that is cancelled in the middle of its handshake ends at once and leaves nothing behind."""
 
-    async def cancel(server: StandInCertMgr) -> None:
+    async def cancel(server: FaultyCertMgr) -> None:
         task = asyncio.create_task(certmgr.fetch(*server.address, WWW, None, 600))
         await asyncio.to_thread(server.wait_for_requests, 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    with StandInCertMgr(default) as server:
+    with FaultyCertMgr(default) as server:
         server.mode = "hang"
         asyncio.run(cancel(server))
 
@@ -350,7 +351,7 @@ def test_cancelled(default: Credential) -> None:
 def test_flat(default: Credential, www: dict[KeyType, Credential]) -> None:
     """Hundreds of good and bad answers in one process leave no socket open."""
 
-    async def ask(server: StandInCertMgr) -> list[int]:
+    async def ask(server: FaultyCertMgr) -> list[int]:
         counts = []
         for number in range(280):
             mode = (Mode.NORMAL, *[mode for mode in FAULTS if mode is not Mode.HANG])[number % 7]
@@ -362,7 +363,7 @@ def test_flat(default: Credential, www: dict[KeyType, Credential]) -> None:
             counts.append(_sockets())
         return counts
 
-    with StandInCertMgr(default, www.values()) as server:
+    with FaultyCertMgr(default, www.values()) as server:
         counts = asyncio.run(ask(server))
     assert max(counts[140:]) <= max(counts[:140]) + 3
 

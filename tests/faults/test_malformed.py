@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from entrypoint.demo.faults import Mode
 from entrypoint.demo.stage import fingerprint
 from tests.support import rig
+from tests.support.certmgr import Mode
 from tests.support.front import Front
 
 MODES = (Mode.MALFORMED_CERTIFICATE, Mode.GARBAGE, Mode.PLAIN_HTTP, Mode.CLOSE, Mode.RESET)

