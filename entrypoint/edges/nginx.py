@@ -31,7 +31,7 @@ class Untested(Refused):
 
 
 def binary(name: str) -> str:
-    """The path of the NGINX binary: as given, from PATH, or the development environment's."""
+    """The path of the NGINX binary: as given, from PATH, or beside this Python, where `make setup` links one."""
     if not (found := shutil.which(name, path=_path())):
         raise Refused(
             Outcome.CONFIG_REJECTED,
@@ -43,8 +43,8 @@ def binary(name: str) -> str:
 
 def _path() -> str:
     """PATH without the image's own `nginx` command, which calls certfront: see ``nginx.sh``."""
-    own = str(Path(sys.prefix) / "libexec")
-    return os.pathsep.join(folder for folder in os.get_exec_path() if folder != own)
+    own = f"{sys.prefix}/libexec"
+    return os.pathsep.join([*(folder for folder in os.get_exec_path() if folder != own), f"{sys.prefix}/bin"])
 
 
 def build(program: str) -> nginx_output.Build:

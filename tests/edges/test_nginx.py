@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -53,16 +54,19 @@ def test_no_version(program: str) -> None:
 
 
 def test_binary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The binary is found by its path, or on the PATH."""
+    """The binary is found by its path, on the PATH, or beside this Python, in this order."""
     assert nginx.binary(rig.NEW) == rig.NEW
+    beside = tmp_path / "prefix" / "bin" / "nginx"
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "prefix"))
     monkeypatch.setenv("PATH", str(tmp_path))
     for missing in ("nginx", "nginx-debug", str(tmp_path / "none")):
         with pytest.raises(Refused, match="NGINX_BIN: no program") as caught:
             nginx.binary(missing)
         assert caught.value.problem.outcome is Outcome.CONFIG_REJECTED
-    own = tmp_path / "nginx"
-    own.symlink_to(rig.NEW)
-    assert nginx.binary("nginx") == str(own)
+    beside.parent.mkdir(parents=True)
+    for own in (beside, tmp_path / "nginx"):
+        own.symlink_to(rig.NEW)
+        assert nginx.binary("nginx") == str(own)
 
 
 def _rejection(program: str, config: Path) -> str:
