@@ -209,10 +209,10 @@ def plannable(
     """What a plan needs, by identity: the credentials that checks found or that run, and why something is missing."""
     usable, reasons = {}, {}
     for pair in pairs:
-        found = findings.get(pair.identity, Found(pair.running, None))
-        if found.credential:
-            usable[pair.identity] = found.credential
-        if detail := found.problem.detail if found.problem else pair.record.detail:
+        found = findings.get(pair.identity)
+        if credential := found.credential if found else pair.running:
+            usable[pair.identity] = credential
+        if detail := found.problem.detail if found and found.problem else pair.record.detail:
             reasons[pair.identity] = detail
     return usable, reasons
 
