@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+# Tests wait more than they compute: two cores have work for three.
+WORKERS ?= 3
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 LOCK_ARGS ?=
@@ -12,7 +14,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 # A group of tests that share a costly fixture (pytest.mark.xdist_group) stays on one worker.
-PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
+PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadgroup
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --python-version 3.11 \
 	--custom-compile-command "make lock" $(LOCK_ARGS)
 # What only `make test-all` needs.
