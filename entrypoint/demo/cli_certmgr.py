@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import secrets
-import select
 import signal
 import socket
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from entrypoint.core.model import KeyType
+from entrypoint.core.x509.pem import split_passwords
 from entrypoint.demo import pki
 from entrypoint.demo.pki import Authority, PrivateKey
 from entrypoint.demo.standin import Credential, StandInCertMgr
@@ -30,7 +30,6 @@ from entrypoint.system.signals import ENDING
 _T = TypeVar("_T")
 _N = TypeVar("_N", int, float)
 _DEFAULT_NAME = "certmgr.example.test"
-_BACKDATED = timedelta(hours=1)
 
 
 class Unusable(Exception):
@@ -64,11 +63,11 @@ def run(args: argparse.Namespace) -> int:
 
     To be called from the main thread. Messages go to stderr, a line each.
     """
-    with _signals() as ended:
+    with _signals_held():
         try:
             laboratory = _Laboratory.prepare(args)
             with laboratory.server:
-                laboratory.serve(ended)
+                laboratory.serve()
         except Unusable as reason:
             _say(str(reason))
             return 2
@@ -95,7 +94,7 @@ class _Laboratory:
         defaults = [authority.issue([_DEFAULT_NAME], key_type=kind) for kind in KeyType]
         host, port = args.listen
         server = StandInCertMgr(
-            [Credential((_DEFAULT_NAME,), default.key, default.chain) for default in defaults],
+            *(Credential((_DEFAULT_NAME,), default.key, default.chain) for default in defaults),
             tls=args.tls,
             host=host or ("::" if socket.has_dualstack_ipv6() else "0.0.0.0"),  # noqa: S104 - documented
             port=port,
@@ -104,7 +103,7 @@ class _Laboratory:
         )
         return cls(args, authority, key, server)
 
-    def serve(self, ended: socket.socket) -> None:
+    def serve(self) -> None:
         """Issue and renew certificates on schedule until a signal comes."""
         _say(f"TLS on {_shown(self.server.address)}, version {self.args.tls}")
         if self.args.http_port is not None:
@@ -112,16 +111,15 @@ class _Laboratory:
         if self.args.delay:
             _say(f"only the default certificate for the next {self.args.delay:g} s")
         wait = self.args.delay
-        while (number := _next(ended, wait)) is None:
+        while (ending := _next(wait)) is None:
             self._issue()
             wait = self.args.renew_every
-        _say(f"ended by {signal.Signals(number).name}")
+        _say(f"ended by {ending.name}")
 
     def _issue(self) -> None:
         """Issue a certificate for the key, and serve it in place of the one before."""
-        since = datetime.now(UTC) - _BACKDATED
         until = datetime.now(UTC) + timedelta(days=self.args.lifetime_days)
-        issued = self.authority.issue(self.args.names, key=self.key, not_before=since, not_after=until)
+        issued = self.authority.issue(self.args.names, key=self.key, not_after=until)
         self.server.put(Credential(self.args.names, issued.key, issued.chain))
         leaf = issued.certificate
         _say(f"issued {', '.join(self.args.names)} ({self.args.key_type}), serial {leaf.serial_number:x}, "
@@ -170,9 +168,9 @@ def _opened(pem: Path, passwords: Path, load: Callable[[bytes, bytes], _T]) -> _
                    "put the right files there, or delete both to start anew")  # fmt: skip
 
 
-def _passwords(path: Path) -> list[bytes]:
+def _passwords(path: Path) -> tuple[bytes, ...]:
     """The passwords in a file, one a line. Raises Unusable where there is none."""
-    found = [line for line in path.read_bytes().splitlines() if line] if path.exists() else []
+    found = split_passwords(path.read_bytes()) if path.exists() else ()
     if not found:
         raise Unusable(f"{path} is missing or empty: put the password of the key beside it there, "
                        "or delete both to start anew")  # fmt: skip
@@ -180,29 +178,21 @@ def _passwords(path: Path) -> list[bytes]:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[socket.socket]:
-    """A socket that receives the numbers of ending signals, a byte each.
-
-    A wait on a lock would not do: a signal just before it would not end it. PID 1 of a container does not receive
-    signals that it has no handler for.
-    """
-    reader, writer = socket.socketpair()
-    with reader, writer:
-        writer.setblocking(False)
-        descriptor = signal.set_wakeup_fd(writer.fileno())
-        before = [signal.signal(number, lambda *_: None) for number in ENDING]
-        try:
-            yield reader
-        finally:
-            for number, handler in zip(ENDING, before, strict=True):
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(descriptor)
+def _signals_held() -> Iterator[None]:
+    """Ending signals stay pending, for `_next` to take; those that it has not taken have no effect."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        while _next(0):
+            pass
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _next(ended: socket.socket, seconds: float | None) -> int | None:
+def _next(seconds: float | None) -> signal.Signals | None:
     """The next signal; None after ``seconds`` without one (None: wait for ever)."""
-    ready, _, _ = select.select([ended], [], [], seconds)
-    return ended.recv(1)[0] if ready else None
+    found = signal.sigwaitinfo(ENDING) if seconds is None else signal.sigtimedwait(ENDING, seconds)
+    return signal.Signals(found.si_signo) if found else None
 
 
 def _say(text: str) -> None:

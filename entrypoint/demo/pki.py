@@ -107,23 +107,15 @@ def ascii_name(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Signer:
-    """A certificate of an authority with its private key."""
-
-    certificate: x509.Certificate
-    key: PrivateKey = field(repr=False)
-
-
-@dataclass(frozen=True)
 class Issued:
-    """A leaf's key and its chain: leaf first, root last."""
+    """A certificate's key and its chain: the certificate first, root last."""
 
     key: PrivateKey = field(repr=False)
     chain: tuple[x509.Certificate, ...]
 
     @property
     def certificate(self) -> x509.Certificate:
-        """The leaf."""
+        """The one that the key belongs to."""
         return self.chain[0]
 
 
@@ -131,14 +123,14 @@ class Issued:
 class Authority:
     """A root, and the intermediate that signs the leaves."""
 
-    root: Signer
-    intermediate: Signer
+    root: Issued
+    intermediate: Issued
 
     @classmethod
     def create(cls, name: str = "Example") -> Authority:
         """A new root and intermediate, valid since five years ago."""
-        root = _new_signer(f"{name} Root", None)
-        return cls(root, _new_signer(f"{name} Intermediate", root))
+        root = _ca(f"{name} Root", None)
+        return cls(root, _ca(f"{name} Intermediate", root))
 
     @classmethod
     def from_pem(cls, pem: bytes, password: bytes) -> Authority:
@@ -146,16 +138,14 @@ class Authority:
         blocks = [match.group() for match in _PEM_BLOCK.finditer(pem)]
         if len(blocks) != 4:
             raise ValueError(f"expected 4 PEM blocks, found {len(blocks)}")
-        signers = [
-            Signer(x509.load_pem_x509_certificate(certificate), load_key(key, password))
-            for certificate, key in zip(blocks[::2], blocks[1::2], strict=True)
-        ]
-        return cls(*signers)
+        root, intermediate = map(x509.load_pem_x509_certificate, blocks[::2])
+        keys = [load_key(pem, password) for pem in blocks[1::2]]
+        return cls(Issued(keys[0], (root,)), Issued(keys[1], (intermediate, root)))
 
     def to_pem(self, password: bytes) -> bytes:
         """The authority as one PEM file: each certificate followed by its encrypted key."""
-        signers = (self.root, self.intermediate)
-        return b"".join(certificate_pem(s.certificate) + encrypted_pem(s.key, password) for s in signers)
+        both = (self.root, self.intermediate)
+        return b"".join(certificate_pem(each.certificate) + encrypted_pem(each.key, password) for each in both)
 
     def issue(
         self,
@@ -177,14 +167,14 @@ class Authority:
         written = [ascii_name(name) for name in ([names] if isinstance(names, str) else names)]
         builder = _leaf_builder(written, key, self.intermediate).not_valid_before(since).not_valid_after(until)
         leaf = builder.sign(self.intermediate.key, hashes.SHA256())
-        return Issued(key, (leaf, self.intermediate.certificate, self.root.certificate))
+        return Issued(key, (leaf, *self.intermediate.chain))
 
 
 def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _builder(subject: x509.Name, key: PrivateKey, issuer: Signer | None, *, ca: bool) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, key: PrivateKey, issuer: Issued | None, *, ca: bool) -> x509.CertificateBuilder:
     """The fields of all certificates, without the dates; without an issuer, they sign themselves."""
     builder = (
         x509.CertificateBuilder(issuer.certificate.subject if issuer else subject, subject, key.public_key())
@@ -198,7 +188,7 @@ def _builder(subject: x509.Name, key: PrivateKey, issuer: Signer | None, *, ca: 
     return builder.add_extension(identifier, critical=False)
 
 
-def _new_signer(name: str, issuer: Signer | None) -> Signer:
+def _ca(name: str, issuer: Issued | None) -> Issued:
     """An authority's certificate (RFC 5280, sections 4.2.1.3 and 4.2.1.9) with a new key, a root without an issuer."""
     key, now = new_key(KeyType.ECDSA), datetime.now(UTC)
     builder = (
@@ -207,10 +197,11 @@ def _new_signer(name: str, issuer: Signer | None) -> Signer:
         .not_valid_after(now + (10 if issuer else 20) * _YEAR)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0 if issuer else None), critical=True)
     )
-    return Signer(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
+    certificate = builder.sign(issuer.key if issuer else key, hashes.SHA256())
+    return Issued(key, (certificate, *(issuer.chain if issuer else ())))
 
 
-def _leaf_builder(names: list[str], key: PrivateKey, issuer: Signer) -> x509.CertificateBuilder:
+def _leaf_builder(names: list[str], key: PrivateKey, issuer: Issued) -> x509.CertificateBuilder:
     """The fields of a server certificate, without the dates."""
     subject = _name(names[0]) if len(names[0]) <= 64 else x509.Name([])  # ub-common-name of X.520
     alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])

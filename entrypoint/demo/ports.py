@@ -35,3 +35,13 @@ class Ports:
             self._claims[port] = claim
         except OSError:
             claim.close()
+
+
+def are_free(*ports: int) -> bool:
+    """Whether no process listens on any of these ports now."""
+    try:
+        for port in ports:
+            socket.create_server(("", port)).close()
+    except OSError:
+        return False
+    return True

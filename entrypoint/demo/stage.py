@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,7 +27,6 @@ from cryptography.x509 import SubjectAlternativeName
 from entrypoint.core.model import KeyType
 from entrypoint.demo import application
 from entrypoint.demo.pki import Authority, Issued, encrypted_pem
-from entrypoint.demo.ports import Ports
 from entrypoint.demo.standin import Credential, StandInCertMgr
 from entrypoint.system import disk
 
@@ -42,12 +41,12 @@ class StepFailed(Exception):
 class Stage:
     """A context manager; at its end all processes are stopped and the folder is removed.
 
-    ``ports`` are those of HTTP, HTTPS and the status; without them, any free ones.
+    ``ports`` are those of HTTP, HTTPS and the status.
     """
 
     def __init__(
         self,
-        ports: tuple[int, int, int] | None = None,
+        ports: Iterable[int],
         key_type: KeyType = KeyType.RSA,
         password: bytes = secrets.token_urlsafe(24).encode(),
     ) -> None:
@@ -59,9 +58,7 @@ class Stage:
         self.authority = Authority.create("Acme")
         self.certmgr = self.stand_in(_credential(self.authority.issue("certmgr.acme.com")))
         self.application = application.server("127.0.0.1", 0)
-        claimed = Ports(0 if ports else 3)
-        self._release = weakref.finalize(self, claimed.release)
-        self.http_port, self.https_port, self.status_port = ports or claimed.numbers
+        self.http_port, self.https_port, self.status_port = ports
         self.process: subprocess.Popen[bytes] | None = None
         self.issued = self.authority.issue(NAME, key_type=key_type)
         self.secret("key.pem", encrypted_pem(self.issued.key, password))
@@ -87,7 +84,6 @@ class Stage:
         self.certmgr.stop()
         self.application.shutdown()
         self.application.server_close()
-        self._release()
         self._remove()
 
     def start(self) -> None:
@@ -221,28 +217,14 @@ def _credential(issued: Issued) -> Credential:
     return Credential(tuple(str(name.value) for name in names), issued.key, issued.chain)
 
 
-def are_free(*ports: int) -> bool:
-    """Whether no process listens on any of these ports now."""
-    try:
-        for port in ports:
-            socket.create_server(("", port)).close()
-    except OSError:
-        return False
-    return True
-
-
 def _descendants(pid: int) -> list[int]:
     """The descendants of a process, from /proc."""
-    children = [child for child in _processes() if _parent(child) == pid]
+    children = [int(stat.parent.name) for stat in Path("/proc").glob("[0-9]*/stat") if _parent(stat) == pid]
     return children + [below for child in children for below in _descendants(child)]
 
 
-def _processes() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-
-
-def _parent(pid: int) -> int:
+def _parent(stat: Path) -> int:
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        return int(stat.read_text().rsplit(")", 1)[1].split()[1])
     except (OSError, IndexError):
         return 0

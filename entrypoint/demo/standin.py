@@ -65,15 +65,14 @@ class StandInCertMgr:
 
     def __init__(
         self,
-        default: Credential | Sequence[Credential],
-        *,
+        *default: Credential,
         tls: str = "1.2",
         host: str = "127.0.0.1",
         port: int = 0,
         http_port: int | None = None,
         on_event: Callable[[str], object] = lambda _: None,
     ) -> None:
-        self._default = (default,) if isinstance(default, Credential) else tuple(default)
+        self._default = default
         self._on_event = on_event
         self._tls = tls
         self.fronts = {False: self._choosing(_genuine), True: self._choosing(_forged)}

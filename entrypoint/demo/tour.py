@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from entrypoint.demo.stage import NAME, Stage, StepFailed, are_free, fingerprint
+from entrypoint.demo.ports import Ports, are_free
+from entrypoint.demo.stage import NAME, Stage, StepFailed, fingerprint
 from entrypoint.system.signals import ENDING
 
 # Known beforehand, so that a container can publish them; others where somebody listens there already.
@@ -32,7 +33,8 @@ def run(*, stay: bool) -> int:
     rows: list[_Row] = []
     # A signal waits while the stage is built or cleared: what is half there could not be removed.
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    with Stage(ports=_PORTS if are_free(*_PORTS) else None) as stage:
+    others = Ports(0 if are_free(*_PORTS) else 3)  # claimed until the tour ends
+    with Stage(others.numbers or _PORTS) as stage:
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
             rows += _play(stage)

@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -60,9 +60,7 @@ class FaultyCertMgr(StandInCertMgr):
     drip_delay = 0.0
     _mode = Mode.NORMAL
 
-    def __init__(
-        self, default: Credential | Sequence[Credential], credentials: Iterable[Credential] = (), **options: Any
-    ) -> None:
+    def __init__(self, default: Credential, credentials: Iterable[Credential] = (), **options: Any) -> None:
         super().__init__(default, **options)
         self._log: deque[Request] = deque(maxlen=100_000)
         self._logged = threading.Condition()

