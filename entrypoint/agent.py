@@ -16,9 +16,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from entrypoint import editions
 from entrypoint.attempts import Attempts
 from entrypoint.check import check_all
+from entrypoint.core.conf.vanished import Ran
 from entrypoint.core.facts import Facts
 from entrypoint.core.generation.ending import Ending
 from entrypoint.core.generation.managed import Found, ManagedPair, plannable
@@ -61,7 +61,8 @@ class Agent:
         self.settings, self.facts, self.clock = settings, facts, clock
         self.templates = packaged.packaged()
         self.generations = Generations(settings.state_dir)
-        user = ConfigFiles(settings, packaged_config(settings, facts, self.templates), editions.ran(self.generations))
+        site = packaged_config(settings, facts, self.templates)
+        user = ConfigFiles(settings, site, Ran.stored(self.generations.source()))
         self.pairs = Pairs(settings, self.generations, user)
         self.rollout = Rollout(program, self.generations, Supervisord(settings.run_dir), settings.run_dir)
         told = StatusFiles(settings.run_dir).read() or {}  # by the start, or by an agent before
@@ -183,7 +184,7 @@ class Agent:
     def _plan_of(self, current: Generation) -> Plan:
         usable, _ = plannable(self.pairs.managed, {})
         refusals = current.manifest.refusals
-        ran = editions.last(self.generations, self.pairs.user) or self.pairs.user
+        ran = self.pairs.user.stored(self.generations.source()) or self.pairs.user
         return Plan(self.settings, self.facts, self.templates, usable, {}, ran, refusals)
 
 

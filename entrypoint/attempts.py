@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from entrypoint import editions
 from entrypoint.core.generation import variants
 from entrypoint.core.generation.ending import Ending
 from entrypoint.core.generation.gate import Refusals
@@ -98,7 +97,7 @@ class Attempts:
     def _last(self, plan: Plan) -> Plan | None:
         """The plan with the user's configuration that ran last; None if that is the same, or unknown."""
         current = self.generations.current()
-        user = editions.last(self.generations, plan.user)
+        user = plan.user.stored(self.generations.source())
         refusals = current.manifest.refusals if current else Refusals()
         if not user or (user is plan.user and refusals == plan.refusals):
             return None

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from entrypoint import editions, folders, plans
+from entrypoint import folders, plans
 from entrypoint.core import status
 from entrypoint.core.facts import Facts
 from entrypoint.core.generation import ladder, locked
@@ -89,7 +89,7 @@ def _start(settings: Settings, facts: Facts, program: str, generations: Generati
         user = files.read()
     except Refused as error:
         log.error("%s", error)
-        user, refusal = editions.last(generations, files.packaged) or files.packaged, error
+        user, refusal = files.packaged.stored(generations.source()) or files.packaged, error
     if user.packaged and not settings.server_names and not (refusal and last):
         log.warning("SERVER_NAME is not set: the site is served over HTTP, without TLS.")
     return Start(plans.stored(settings, facts, generations, user), program, generations, refusal)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from entrypoint import editions
 from entrypoint.core import schedule, status
 from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.generation.managed import Found, ManagedPair
@@ -46,7 +45,7 @@ class Pairs:
         self.replaced: set[Path] = set()
         self.refresh()
         if self.problem:
-            self.user = editions.last(generations, self.user) or self.user
+            self.user = self.user.stored(generations.source()) or self.user
         if not self.managed:
             self._adopt()
 

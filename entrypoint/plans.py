@@ -6,8 +6,9 @@ import os
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from entrypoint import editions, salvage
+from entrypoint import salvage
 from entrypoint.core.conf.configuration import UserConfig
+from entrypoint.core.conf.vanished import Ran
 from entrypoint.core.facts import Facts
 from entrypoint.core.generation.ladder import as_it_runs
 from entrypoint.core.generation.pairs import PairSpec, wanted, why_pending
@@ -23,7 +24,7 @@ from entrypoint.edges.status_files import StatusFiles
 
 def config_files(settings: Settings, facts: Facts, generations: Generations | None = None) -> ConfigFiles:
     """The user's files; with ``generations``, unreadable files of the configuration that ran last are faults."""
-    ran = editions.ran(generations) if generations else None
+    ran = Ran.stored(generations.source()) if generations else None
     return ConfigFiles(settings, packaged_config(settings, facts, packaged.packaged()), ran)
 
 

@@ -41,12 +41,11 @@ ALLOWED: dict[str, set[str]] = {
     "salvage": {"core", "edges"},
     "verify": {"core", "edges"},
     "rollout": {"core", "edges", "staging", "verify"},  # the second
-    "pairs": {"core", "edges", "editions", "log"},
+    "pairs": {"core", "edges", "log"},
     "events": set(),
     "doubts": {"core"},
-    "editions": {"core", "edges"},
-    "plans": {"core", "edges", "editions", "salvage"},
-    "attempts": {"core", "edges", "editions", "log", "pairs", "rollout"},
+    "plans": {"core", "edges", "salvage"},
+    "attempts": {"core", "edges", "log", "pairs", "rollout"},
     "publisher": {"attempts", "check", "core", "doubts", "edges"},
     "agent": {
         "attempts",
@@ -54,7 +53,6 @@ ALLOWED: dict[str, set[str]] = {
         "core",
         "doubts",
         "edges",
-        "editions",
         "environment",
         "events",
         "log",
@@ -66,7 +64,6 @@ ALLOWED: dict[str, set[str]] = {
     "boot": {
         "core",
         "edges",
-        "editions",
         "environment",
         "folders",
         "log",

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from entrypoint.core.generation.manifest import Manifest, members
+from entrypoint.core.generation.manifest import SOURCE, Manifest, members
 from entrypoint.core.shown import shown
 from entrypoint.core.x509 import credential
 from entrypoint.core.x509.credential import Credential
@@ -112,6 +112,11 @@ class Generations:
     def verified(self) -> Generation | None:
         """The last generation that was proved."""
         return self._linked("verified")
+
+    def source(self) -> bytes:
+        """The user's configuration of the current generation, see `UserConfig.as_json`; empty where it is unknown."""
+        current = self.current()
+        return (current.content(SOURCE) if current and current.manifest.source else None) or b""
 
     def _linked(self, link: str) -> Generation | None:
         """The generation that a link names, if the link has our form: NGINX would follow any other link as well."""

@@ -6,6 +6,7 @@ or a file that could not be read or parsed.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -100,16 +101,21 @@ class UserConfig:
                 yield file, directive
 
     def as_json(self) -> dict[str, Any]:
-        """The texts as JSON, for `from_json`."""
+        """The texts as JSON, for `stored`."""
         unread = {path: [each.reason, each.is_file] for path, each in self.unread.items()}
         matches = {pattern: list(paths) for pattern, paths in self.matches.items()}
         return {"root": self.root, "texts": dict(self.texts), "matches": matches, "unread": unread}
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> UserConfig:
-        """The configuration in the JSON of `as_json`."""
-        unread = {path: Unread(reason, is_file) for path, (reason, is_file) in value["unread"].items()}
-        return user_config(value["root"], value["texts"], value["matches"], unread)
+    def stored(self, data: bytes) -> UserConfig | None:
+        """The configuration of `as_json`'s JSON, this one if it is the same; None for anything else."""
+        try:
+            found = json.loads(data)
+            if found == self.as_json():
+                return self
+            unread = {path: Unread(reason, is_file) for path, (reason, is_file) in found["unread"].items()}
+            return user_config(found["root"], found["texts"], found["matches"], unread)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
 
 
 def user_config(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,15 @@ class Ran(NamedTuple):
 
     texts: Mapping[str, str]
     matches: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def stored(cls, data: bytes) -> Ran | None:
+        """The files in the JSON of `UserConfig.as_json`; None for anything else."""
+        try:
+            found = json.loads(data)
+            return cls(dict(found["texts"]), {pattern: tuple(paths) for pattern, paths in found["matches"].items()})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
 
 
 def unfound(ran: Ran, texts: Collection[str], matches: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

@@ -10,6 +10,8 @@ from typing import Any, TypeGuard
 from entrypoint.core.generation.gate import Refusals
 from entrypoint.core.shown import is_text
 
+SOURCE = "source.json"  # the user's configuration as it is, to go on with it when a later one is refused
+
 
 @dataclass(frozen=True)
 class StoredPair:

@@ -20,7 +20,7 @@ from entrypoint.core.conf.syntax import line_at
 from entrypoint.core.facts import Facts
 from entrypoint.core.generation import access_lines
 from entrypoint.core.generation.gate import Gate, Refusals, gate
-from entrypoint.core.generation.manifest import Manifest, StoredPair
+from entrypoint.core.generation.manifest import SOURCE, Manifest, StoredPair
 from entrypoint.core.generation.pairs import PairSpec, built_in
 from entrypoint.core.generation.rewrite import Copier, Copy, PairFiles
 from entrypoint.core.generation.site import Site, http_additions, main_additions
@@ -29,8 +29,6 @@ from entrypoint.core.settings import Settings
 from entrypoint.core.shown import shown
 from entrypoint.core.x509.credential import Credential
 from entrypoint.core.x509.pem import is_encrypted
-
-SOURCE = "source.json"  # the user's configuration as it is, to go on with it when a later one is refused
 
 
 @dataclass(frozen=True)

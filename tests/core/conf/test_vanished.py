@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from entrypoint.core.conf.configuration import user_config
 from entrypoint.core.conf.includes import Unread
 from entrypoint.core.conf.vanished import Ran, unfound, vanished
 
@@ -58,3 +61,19 @@ def test_many() -> None:
 def test_what_cannot_be_parsed() -> None:
     """Its names are not known."""
     assert vanished(Ran({"/d/a": "server {"}, {}), {"/d/a": CLOSED}).startswith("/d/a is closed: ")
+
+
+def test_stored() -> None:
+    """A configuration comes back from its JSON, as the same object where it did not change; damaged JSON does not."""
+    before = user_config("/r", RAN.texts, RAN.matches, {"/d/folder": FOLDER})
+    data = json.dumps(before.as_json()).encode()
+    now = user_config("/r", {"/r": "events { }"}, {})
+    found = now.stored(data)
+    assert found
+    assert found is not before
+    assert (found.as_json(), found.configuration) == (before.as_json(), before.configuration)
+    assert before.stored(data) is before
+    assert Ran.stored(data) == RAN
+    for damaged in (b"", b"\xff", b"[]", b"{}", data[:-9], data.replace(b'"matches": {', b'"matches": 1, "x": {')):
+        assert now.stored(damaged) is None
+        assert Ran.stored(damaged) is None
