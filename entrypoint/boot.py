@@ -1,6 +1,6 @@
-"""PID 1: settings, a first generation without the network, then supervisord for the rest of the life.
+"""PID 1: settings, a first generation without the network, then supervisord for the rest of its life.
 
-Everything here runs before NGINX, so nothing here imports more than it needs.
+Everything here runs before NGINX, so no module is imported that is not needed yet.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _GRACE = 60  # seconds in which a starting agent counts as healthy
 
 
 def run(settings: Settings) -> int:
-    """Boot and supervise; returns the exit status. Raises `Refused` where it cannot even start."""
+    """Boot and supervise; returns the exit status. Raises `Refused` where no start is possible."""
     _end_cleanly_until_supervised()
     os.umask(0o022)  # NGINX's workers read status files; what is secret has a mode of its own
     with ExitStack() as stack:
@@ -50,7 +50,7 @@ def run(settings: Settings) -> int:
 
 
 def _end_cleanly_until_supervised() -> None:
-    """PID 1 has no default signal actions: a stop in the first moments must end it all the same."""
+    """End on a signal in the first moments: PID 1 has no default signal actions."""
 
     def end(*_: object) -> None:
         for number in signals.ENDING:
@@ -64,7 +64,7 @@ def _end_cleanly_until_supervised() -> None:
 
 
 def _first_generation(settings: Settings, program: str) -> Path:
-    """The configuration that NGINX runs with: through the link, unless that is wrong and cannot be put right."""
+    """The path of NGINX's configuration: through the link ``current``, unless that cannot be made."""
     facts, warnings = host.facts(nginx.build(program), settings.run_dir)
     for folder in dict.fromkeys((facts.temporary(settings.run_dir), f"{settings.run_dir}/nginx")):
         host.prepare_temporary(Path(folder))
@@ -96,9 +96,9 @@ def _start(settings: Settings, facts: Facts, program: str, generations: Generati
 
 
 class Start:
-    """A start's attempts at a generation, see `core.generation.ladder`; ``problem`` is for the status.
+    """The attempts of a start at a generation, see `core.generation.ladder`; ``problem`` is for the status.
 
-    ``refusal`` says why the user's configuration cannot be known; then the plan is of the one that ran last, if any.
+    ``refusal`` is the reason why the user's configuration is unknown; then the plan has the one that ran last, if any.
     """
 
     def __init__(self, plan: Plan, program: str, generations: Generations, refusal: Refused | None = None) -> None:
@@ -112,7 +112,7 @@ class Start:
         self.problem = refusal.problem if refusal else None
 
     def generation(self) -> Generation:
-        """The first one that NGINX accepts. Raises `Refused` where there is none."""
+        """The first generation that NGINX accepts. Raises `Refused` where there is none."""
         same = self._same is not None and self._may_run(self._last)  # of the same plan is not yet undamaged
         first, users = self._last is None, not self._plan.user.packaged
         for rung in rungs(same=same, hindered=bool(self._hindrance), first=first, users=users):
@@ -145,7 +145,7 @@ class Start:
         return last
 
     def _new(self, rung: Rung) -> Generation | None:
-        """A new generation; the first refusal is the one that people are told, and the others only if they differ."""
+        """A new generation; the first refusal is reported, later ones only if they differ."""
         why = f"start {rung}" if rung is not Rung.WHOLE else "settings" if self._last else "first start"
         try:
             return self._accepted(ladder.smaller(self._plan, rung, str(self._first)), why)
@@ -158,7 +158,7 @@ class Start:
             return None
 
     def _accepted(self, plan: Plan, why: str) -> Generation:
-        """Build the plan, without those of the user's servers and files that NGINX refuses."""
+        """A generation of the plan, without the parts that NGINX refuses."""
         stager = Stager(self._program, self._generations, _PATIENCE, _LONGEST, taken=_taken)
         _, generation = stager.accepted(plan, why, key_files.provide_missing)
         try:
@@ -169,7 +169,7 @@ class Start:
         return generation
 
     def _proved(self) -> Generation | None:
-        """The last good generation, made current, if NGINX still accepts it."""
+        """The last proved generation, made current, if NGINX still accepts it."""
         if isinstance(self._hindrance, OSError):
             log.error("%s", self._hindrance)
         with suppress(Refused, OSError):  # what opens its keys, in a run folder that may be fresh
@@ -191,7 +191,7 @@ class Start:
 
 
 def _taken(plan: Plan) -> str:
-    """NGINX does not start where another program has one of its sockets: the user's servers on that wait instead."""
+    """The message about a socket that another program has: NGINX would not start, so the user's servers on it wait."""
     found = (nginx.taken(*each) for each in sorted(plan.gate.sockets) if each[0] != "unix")
     return next(filter(None, found), "")
 
@@ -211,7 +211,7 @@ def _announce(settings: Settings, generation: Generation, problem: Problem | Non
 
 
 def _say_taken_ports(settings: Settings) -> None:
-    """NGINX itself says the number alone, and then cannot start."""
+    """Log the variables of ports in use, as NGINX's own message has the number only."""
     ports = {"STATUS_PORT": settings.status_port}
     if settings.server_names:
         ports |= {"HTTP_PORT": settings.http_port, "HTTPS_PORT": settings.https_port}

@@ -138,7 +138,7 @@ class Generations:
         return self._loaded.get(name)
 
     def stored(self, identity: str) -> Credential | None:
-        """The newest one of a pair that was ever fit to be served, as far as its manifest describes it."""
+        """The newest credential of a pair that was ever fit to be served, with the facts in its manifest."""
         for generation in self._newest():
             entry = generation and generation.manifest.pairs.get(identity)
             if not generation or not entry or self.is_refused(generation):
