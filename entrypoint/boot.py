@@ -17,10 +17,10 @@ from pathlib import Path
 from entrypoint import folders, plans
 from entrypoint.core import status
 from entrypoint.core.facts import Facts
-from entrypoint.core.generation import ladder, locked
-from entrypoint.core.generation.ladder import Rung, as_it_runs, rungs
+from entrypoint.core.generation.blame import is_about_a_key
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.site import shortcomings
+from entrypoint.core.generation.variants import Rung, as_it_runs, as_problem, rungs, smaller, unusable
 from entrypoint.core.model import Outcome, Problem, Refused
 from entrypoint.core.settings import Settings
 from entrypoint.edges import host, key_files, nginx
@@ -96,7 +96,7 @@ def _start(settings: Settings, facts: Facts, program: str, generations: Generati
 
 
 class Start:
-    """The attempts of a start at a generation, see `core.generation.ladder`; ``problem`` is for the status.
+    """The attempts of a start at a generation, see `core.generation.variants.rungs`; ``problem`` is for the status.
 
     ``refusal`` is the reason why the user's configuration is unknown; then the plan has the one that ran last, if any.
     """
@@ -119,7 +119,7 @@ class Start:
             attempt = {Rung.AS_IT_RAN: self._as_it_ran, Rung.PROVED: self._proved}.get(rung, partial(self._new, rung))
             if generation := attempt():
                 return generation
-        raise ladder.unusable(self._first)
+        raise unusable(self._first)
 
     def _may_run(self, generation: Generation | None) -> bool:
         known = self._generations
@@ -139,7 +139,7 @@ class Start:
             log.warning("running what ran last, untested: %s", error)
         except (Refused, OSError) as error:
             # What is wrong with a key is said in plain words when the plan is built again.
-            level = logging.DEBUG if locked.is_about_a_key(error) else logging.ERROR
+            level = logging.DEBUG if is_about_a_key(error) else logging.ERROR
             log.log(level, "the configuration that ran last is refused now: %s", error)
             return None
         return last
@@ -148,11 +148,11 @@ class Start:
         """A new generation; the first refusal is reported, later ones only if they differ."""
         why = f"start {rung}" if rung is not Rung.WHOLE else "settings" if self._last else "first start"
         try:
-            return self._accepted(ladder.smaller(self._plan, rung, str(self._first)), why)
+            return self._accepted(smaller(self._plan, rung, str(self._first)), why)
         except (Refused, OSError) as error:
             if rung is Rung.WHOLE:
                 log.error("NGINX or the disk refused the configuration: %s", error)
-                self._first, self.problem = error, self.problem or ladder.problem(error)
+                self._first, self.problem = error, self.problem or as_problem(error)
             else:
                 log.error("not even %s: %s", rung, "for the same reason" if str(error) == str(self._first) else error)
             return None

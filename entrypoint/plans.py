@@ -10,10 +10,10 @@ from entrypoint import salvage
 from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.vanished import Ran
 from entrypoint.core.facts import Facts
-from entrypoint.core.generation.ladder import as_it_runs
 from entrypoint.core.generation.pairs import PairSpec, wanted, why_pending
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.generation.site import packaged_config
+from entrypoint.core.generation.variants import as_it_runs
 from entrypoint.core.settings import Settings
 from entrypoint.core.times import rfc3339
 from entrypoint.edges import host, nginx, packaged

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from entrypoint.core.generation import blame, locked, search
+from entrypoint.core.generation import blame, search, variants
 from entrypoint.core.generation.pairs import PairSpec
 from entrypoint.core.generation.plan import Plan
 from entrypoint.core.model import Key, Outcome, Problem, Refused
@@ -119,9 +119,9 @@ class Stager:
 
 def _without_locked(plan: Plan, refusal: Exception) -> Plan | None:
     """The plan without the pairs whose keys no password opens, which are logged; None for other refusals."""
-    if not locked.is_about_a_key(refusal):
+    if not blame.is_about_a_key(refusal):
         return None
-    smaller, problems = locked.without_locked(plan, key_files.found(plan), _key_now)
+    smaller, problems = variants.without_locked(plan, key_files.found(plan), _key_now)
     for pair, problem in problems.items():
         log.error("%s: %s: %s\n  hint: %s", pair.title, problem.outcome, problem.detail, problem.hint)
     return smaller if smaller.usable != plan.usable else None

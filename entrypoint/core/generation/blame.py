@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from entrypoint.core.conf.ciphers import refused_profile
 from entrypoint.core.conf.configuration import UserConfig
+from entrypoint.core.conf.includes import Place
 from entrypoint.core.conf.paths import folder, full_name, path_word
 from entrypoint.core.conf.servers import Server
 from entrypoint.core.conf.syntax import Directive
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _CHAIN = re.compile(r"/chain-[^/]*\Z")
 _CONFLICT = re.compile(r'conflicting server name "(?P<name>.*)" on \S*?(?P<port>\d+), ignored')
+_PROFILE = re.compile(r'SSL_(?:CTX_set_cipher_list|CONF_cmd)\((?:"\w+", )?"(?P<value>[^"]*PROFILE=[^"]*)"\) failed')
+_NO_KEY = "cannot load certificate key"  # for a key that no password opens, or that is not there
 _BIND = re.compile(r"\bbind\(\) to (?:unix:(?P<path>.+)|(?:\[?(?P<address>[^\s\]]*)\]?:)?(?P<port>\d+)) failed")
 
 
@@ -35,6 +37,11 @@ class Rejected(Refused):
 def places(plan: Plan, error: Rejected) -> tuple[tuple[str, int], ...]:
     """The user's files and lines that a refusal concerns."""
     return tuple(dict.fromkeys(_places(plan, error.generation, error.problem.detail)))
+
+
+def is_about_a_key(refusal: Exception) -> bool:
+    """Whether a refusal is about a key that NGINX could not load."""
+    return _NO_KEY in str(refusal)
 
 
 def endless(seconds: float) -> Refused:
@@ -58,7 +65,7 @@ def complaints(plan: Plan, narrower: Plan) -> Iterator[str]:
 def narrowed(plan: Plan, generation: Path, message: str) -> Plan | None:
     """The plan without the parts that a message concerns; None where they are not the user's, or gated already."""
     user, known = plan.user, plan.refusals.settings
-    if settings := {place: why for place, why in refused_profile(user, message).items() if place not in known}:
+    if settings := {place: why for place, why in _profiles(user, message).items() if place not in known}:
         return replace(plan, refusals=replace(plan.refusals, settings={**known, **settings}))
     reason = translated(plan, generation, message)
     servers = dict(plan.refusals.servers)
@@ -72,6 +79,23 @@ def narrowed(plan: Plan, generation: Path, message: str) -> Plan | None:
             files[file] = reason
     refusals = replace(plan.refusals, servers=servers, files=files)
     return replace(plan, refusals=refusals) if refusals != plan.refusals else None
+
+
+def _profiles(user: UserConfig, message: str) -> dict[Place, str]:
+    """The directives with the cipher profile in a message, each with the reason: only Red Hat's OpenSSL knows these."""
+    match = _PROFILE.search(message)
+    if not match:
+        return {}
+    value = match["value"]
+    reason = f"{value} is a cipher profile of Red Hat's OpenSSL, which this NGINX does not know: it goes by its default"
+    return {(file, each.start): reason for file, each in user.directives() if _sets_ciphers(each, value)}
+
+
+def _sets_ciphers(directive: Directive, value: str) -> bool:
+    words = [word.value for word in directive.args]
+    if directive.name.endswith("ssl_conf_command"):
+        return [word.lower() for word in words[:1]] == ["cipherstring"] and words[1:] == [value]
+    return directive.name.endswith("ssl_ciphers") and words == [value]
 
 
 def translated(plan: Plan, generation: Path, message: str) -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from entrypoint.core import schedule, status
-from entrypoint.core.generation.locked import of_the_old_key
 from entrypoint.core.generation.manifest import StoredPair
 from entrypoint.core.generation.news import Line
 from entrypoint.core.generation.pairs import PairSpec
+from entrypoint.core.generation.variants import of_the_old_key
 from entrypoint.core.model import CertificateInfo, Key, Outcome, Problem, Refused
 from entrypoint.core.status import Record
 from entrypoint.core.x509.credential import Credential

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.includes import Place
 from entrypoint.core.conf.syntax import Directive
 from entrypoint.core.generation.blame import Rejected, places, translated
-from entrypoint.core.generation.culprits import culprits
 from entrypoint.core.generation.plan import Plan
 
+T = TypeVar("T")
 Try = Callable[[Plan], Rejected | None]
 
 # Complaints about what two directives say together: where another says the same, it may be alone and right.
@@ -36,7 +37,7 @@ def searched(plan: Plan, error: Rejected, tried: Try, in_time: Callable[[], bool
         return other is None or _said(plan, other) != reason
 
     running = dict.fromkeys(server.place for server in found.servers if server.place not in refusals.servers)
-    guilty = culprits(tuple(running), helps)
+    guilty = _culprits(tuple(running), helps)
     if guilty and in_time():
         return without(guilty)
     files = _without_servers(plan)[:_MOST_FILES]
@@ -53,6 +54,28 @@ def _without_servers(plan: Plan) -> list[str]:
     found = plan.user.configuration
     other = {*plan.refusals.files, *(server.block.file for server in found.servers)}
     return [file for file in found.files[1:] if file in plan.user.own and file not in other]
+
+
+def _culprits(parts: Sequence[T], helps: Callable[[Iterable[T]], bool]) -> tuple[T, ...]:
+    """A minimal set of the parts whose removal helps, by halves (QuickXplain, Junker 2004).
+
+    It is empty where even the removal of all parts does not help. One culprit among n costs about 2 log2 n calls.
+    """
+    return _needed((), parts, helps, ask=False) if parts and helps(parts) else ()
+
+
+def _needed(
+    gone: tuple[T, ...], parts: Sequence[T], helps: Callable[[Iterable[T]], bool], *, ask: bool
+) -> tuple[T, ...]:
+    """The parts that must go besides those that are ``gone``; ``ask`` first whether any must."""
+    if ask and helps(gone):
+        return ()
+    if len(parts) == 1:
+        return tuple(parts)
+    middle = len(parts) // 2
+    first, second = parts[:middle], parts[middle:]
+    later = _needed((*gone, *first), second, helps, ask=True)
+    return (*_needed((*gone, *later), first, helps, ask=bool(later)), *later)
 
 
 def with_kindred(narrower: Plan, plan: Plan, error: Rejected) -> Plan:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.core.generation.locked import is_about_a_key, without_locked
+from entrypoint.core.generation.blame import is_about_a_key
 from entrypoint.core.generation.pairs import PairSpec
+from entrypoint.core.generation.variants import without_locked
 from entrypoint.core.model import Key, Outcome, Problem, Refused
 from tests.support import pki, rig
 
