@@ -6,7 +6,7 @@ its default in certfront's servers; directives that the user does not set are no
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 _OFF = (
     # access
@@ -64,27 +64,29 @@ _OF_A_PROXY = {
     "proxy_limit_rate": "proxy_limit_rate 0;",
     "proxy_store": "proxy_store off;",
 }
+_OF_THE_CHALLENGE = {"allow", "auth_basic", "deny"}  # its location has them already
 _ZONES = {
     "limit_conn": "limit_conn_zone $certfront_nothing zone=certfront_connections:1m;",
     "limit_req": "limit_req_zone $certfront_nothing zone=certfront_requests:1m rate=1r/s;",
 }
 
 
-def server(http: Collection[str]) -> str:
-    """The directives for certfront's servers, for the directives ``http`` that the user's block sets."""
-    return _lines(http, {**_TAKEN_BACK, **_OF_A_SERVER})
+def not_inherited(http: frozenset[str]) -> dict[str, str]:
+    """The directives that keep certfront's servers from inheriting those that the user's ``http`` block sets.
+
+    They are for a server, for a location that proxies, and, for `_ZONES` that both refer to, for ``http`` itself.
+    """
+    off = "ssl_verify_client off;" if "ssl_verify_client" in http else ""
+    trusts = not http.isdisjoint({"ssl_client_certificate", "ssl_trusted_certificate"})
+    zones = _lines(http, _ZONES)
+    return {
+        "no_client_certificates": off,
+        "site_client_certificates": "" if trusts else off,
+        "deaf": _lines(http, {**_TAKEN_BACK, **_OF_A_SERVER}),
+        "deaf_challenge": _lines(http - _OF_THE_CHALLENGE, {**_TAKEN_BACK, **_OF_A_PROXY}),
+        "deaf_zones": f"map '' $certfront_nothing {{\n    default '';\n}}\n{zones}" if zones else "",
+    }
 
 
-def location(http: Collection[str], said: Collection[str]) -> str:
-    """The directives for a location that proxies, without those that it has ``said`` itself."""
-    return _lines(set(http) - set(said), {**_TAKEN_BACK, **_OF_A_PROXY})
-
-
-def zones(http: Collection[str]) -> str:
-    """The directives in ``http`` that `server` and `location` refer to."""
-    found = _lines(http, _ZONES)
-    return f"map '' $certfront_nothing {{\n    default '';\n}}\n{found}" if found else ""
-
-
-def _lines(names: Collection[str], table: Mapping[str, str]) -> str:
+def _lines(names: frozenset[str], table: Mapping[str, str]) -> str:
     return "\n".join(dict.fromkeys(table[name] for name in table if name in names))

@@ -15,7 +15,6 @@ from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.edit import without_marks
 from entrypoint.core.conf.includes import Fault
 from entrypoint.core.conf.servers import Server
-from entrypoint.core.conf.status_port import collisions
 from entrypoint.core.conf.syntax import line_at
 from entrypoint.core.facts import Facts
 from entrypoint.core.generation import access_lines
@@ -24,7 +23,7 @@ from entrypoint.core.generation.manifest import SOURCE, Manifest, StoredPair
 from entrypoint.core.generation.pairs import PairSpec, built_in
 from entrypoint.core.generation.rewrite import Copier, Copy, PairFiles
 from entrypoint.core.generation.site import Site, http_additions, main_additions
-from entrypoint.core.generation.surroundings import Surroundings, around
+from entrypoint.core.generation.surroundings import Surroundings, around, collisions
 from entrypoint.core.settings import Settings
 from entrypoint.core.shown import shown
 from entrypoint.core.x509.credential import Credential

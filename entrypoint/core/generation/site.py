@@ -12,8 +12,9 @@ from entrypoint.core.conf.paths import folder
 from entrypoint.core.conf.syntax import parse
 from entrypoint.core.facts import Facts
 from entrypoint.core.generation.gate import Gate
+from entrypoint.core.generation.inheritance import not_inherited
 from entrypoint.core.generation.rewrite import PairFiles
-from entrypoint.core.generation.surroundings import Surroundings, not_inherited
+from entrypoint.core.generation.surroundings import Surroundings
 from entrypoint.core.generation.template import fill
 from entrypoint.core.settings import HTTPS, NGINX_SOCKET, REFUSALS, Settings
 
@@ -153,7 +154,7 @@ def _values(
         **_listen_values(settings, facts, user),
         **_target("upstream", settings.upstream, facts),
         **_target("certmgr", settings.acme_challenge_target, facts),
-        **not_inherited(user),
+        **not_inherited(user.http),
         "pending_page": _quoted(templates["pages/pending.html"]),
     }
     used = {

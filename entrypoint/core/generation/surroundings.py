@@ -1,12 +1,16 @@
-"""The facts about the user's configuration that the built-in servers depend on."""
+"""The user's configuration around the built-in servers: what they depend on, and the user's servers on STATUS_PORT."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from entrypoint.core.conf.configuration import Configuration
-from entrypoint.core.conf.status_port import foreign_ports
-from entrypoint.core.generation import inheritance
+from entrypoint.core.conf.includes import Fault
+from entrypoint.core.conf.listen import EVERYWHERE, Listener
+
+_WAY_OUT = "set STATUS_PORT to a port that nothing else uses"
+_AWAY = "certfront's status and probes are not there (`certfront health` works all the same)"
 
 
 @dataclass(frozen=True)
@@ -41,14 +45,28 @@ def around(configuration: Configuration) -> Surroundings:
     )
 
 
-def not_inherited(user: Surroundings) -> dict[str, str]:
-    """The directives that keep certfront's servers from inheriting the settings of the user's ``http`` block."""
-    off = "ssl_verify_client off;" if "ssl_verify_client" in user.http else ""
-    trusts = not {"ssl_client_certificate", "ssl_trusted_certificate"}.isdisjoint(user.http)
-    return {
-        "no_client_certificates": off,
-        "site_client_certificates": "" if trusts else off,
-        "deaf": inheritance.server(user.http),
-        "deaf_challenge": inheritance.location(user.http, said=("allow", "auth_basic", "deny")),
-        "deaf_zones": inheritance.zones(user.http),
-    }
+def foreign_ports(configuration: Configuration) -> Iterator[int]:
+    """The ports with TLS or another protocol than HTTP, where no plain HTTP server can listen."""
+    for server in configuration.servers:
+        for listener in server.listeners:
+            if not listener.unix and not listener.udp and (server.context != "http" or listener.tls):
+                yield listener.port
+
+
+def collisions(configuration: Configuration, port: int) -> Iterator[Fault]:
+    """A warning about each of the user's servers on STATUS_PORT, with the place of its most specific listener there."""
+    away = port in foreign_ports(configuration)
+    for server in configuration.servers:
+        if there := [each for each in server.listeners if each.port == port and not each.udp]:
+            listener = max(there, key=lambda each: (each.default_server, each.address not in EVERYWHERE))
+            where = listener.setting or server.block
+            yield Fault(where.file, where.directive.line, f"{_said(listener, port, away=away)}: {_WAY_OUT}")
+
+
+def _said(listener: Listener, port: int, *, away: bool) -> str:
+    here = f"listens on port {port}, which is STATUS_PORT"
+    if away:
+        return f"{here}: {_AWAY}"
+    if listener.default_server or listener.address not in EVERYWHERE:
+        return f"{here}, and is the one that answers: {_AWAY}"
+    return f"{here}: requests for its names reach it, all others certfront's status"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from entrypoint.core.conf.configuration import Configuration, read
-from entrypoint.core.conf.status_port import collisions, foreign_ports
 from entrypoint.core.conf.syntax import attempt
+from entrypoint.core.generation.surroundings import collisions, foreign_ports
 
 AWAY = "is the one that answers: certfront's status and probes are not there"
 TLS = "certfront's status and probes are not there"
