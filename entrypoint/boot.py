@@ -16,10 +16,10 @@ from pathlib import Path
 
 from entrypoint import folders, plans
 from entrypoint.core import status
+from entrypoint.core.doubts import shortcomings
 from entrypoint.core.facts import Facts
 from entrypoint.core.generation.blame import is_about_a_key
 from entrypoint.core.generation.plan import Plan
-from entrypoint.core.generation.site import shortcomings
 from entrypoint.core.generation.variants import Rung, as_it_runs, as_problem, rungs, smaller, unusable
 from entrypoint.core.model import Outcome, Problem, Refused
 from entrypoint.core.settings import Settings

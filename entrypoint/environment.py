@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from entrypoint.core import spelling, values
+from entrypoint.core import doubts, values
 from entrypoint.core.doubts import of_settings
 from entrypoint.core.settings import Settings
 
@@ -38,10 +38,10 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
 
 
 def near_misses(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Unknown variables that resemble certfront's, each with that variable: see `core.spelling`."""
+    """Unknown variables that resemble certfront's, each with that variable: see `core.doubts`."""
     reader = _Reader(environ)
     _read(reader)
-    return tuple(spelling.near_misses(environ, reader.known))
+    return tuple(doubts.near_misses(environ, reader.known))
 
 
 def _path(text: str) -> Path:
@@ -129,7 +129,7 @@ class _Reader:
         """
         self.known.add(name)
         value = self.environ.get(name, "").strip()
-        if value and spelling.is_link(name, value):
+        if value and doubts.is_link(name, value):
             service, instead = name.rpartition("_")[0].lower(), f"{default} is used" if default else "it is not set"
             self.warnings[name] = f"{value} only says where a service called {service} is: passed over, {instead}"
             value = ""
@@ -160,12 +160,12 @@ class _Reader:
         return text
 
     def refuse_unknown(self) -> None:
-        ours = [name for name in self.environ if spelling.is_ours(name) and not self._is_link(name)]
-        known = ", ".join(sorted(name for name in self.known if spelling.is_ours(name)))
+        ours = [name for name in self.environ if doubts.is_ours(name) and not self._is_link(name)]
+        known = ", ".join(sorted(name for name in self.known if doubts.is_ours(name)))
         for name in sorted(set(ours) - self.known):
-            meant = spelling.meant(name, self.known)
+            meant = doubts.meant(name, self.known)
             guess = f"did you mean {meant}?" if meant else "a typo?"
             self.faults.append(f"{name}: unknown variable ({guess}); the ones that begin like it are {known}")
 
     def _is_link(self, name: str) -> bool:
-        return spelling.is_link(name, self.environ[name].strip())
+        return doubts.is_link(name, self.environ[name].strip())

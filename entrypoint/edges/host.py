@@ -12,9 +12,8 @@ import socket
 import stat
 from pathlib import Path
 
-from entrypoint.core.facts import Facts
+from entrypoint.core.facts import Facts, addresses, nameservers
 from entrypoint.core.generation.access_lines import OUTPUTS
-from entrypoint.core.host_files import addresses, nameservers
 from entrypoint.core.nginx_output import Build
 
 KINDS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")  # of temporary files

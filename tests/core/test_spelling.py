@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from entrypoint.core import doubts, spelling
+from entrypoint.core import doubts
 from entrypoint.environment import SettingsError, from_environment, near_misses
 
 
@@ -69,8 +69,8 @@ def test_errors_name_what_was_meant(name: str, meant: str) -> None:
 
 def test_nothing_close() -> None:
     """Where nothing is close, nothing is guessed."""
-    assert spelling.meant("CERTFRONT_", ["CERTFRONT_RUN_DIR"]) == ""
-    assert spelling.meant("CERTMGR_COLOUR", ["CERTMGR_HOST", "CERTMGR_TIMEOUT"]) == ""
+    assert doubts.meant("CERTFRONT_", ["CERTFRONT_RUN_DIR"]) == ""
+    assert doubts.meant("CERTMGR_COLOUR", ["CERTMGR_HOST", "CERTMGR_TIMEOUT"]) == ""
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from entrypoint.core.facts import Facts
 from entrypoint.core.nginx_output import Build
 from entrypoint.edges import host
-from tests.core.test_host_files import HOSTS, RESOLV
+from tests.core.test_facts import HOSTS, RESOLV
 from tests.support import rig
 
 BUILD = Build((1, 31, 3))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from string import Template
 from urllib.parse import urlsplit
 
 from entrypoint.core.conf.configuration import UserConfig, user_config
@@ -15,7 +17,6 @@ from entrypoint.core.generation.gate import Gate
 from entrypoint.core.generation.inheritance import not_inherited
 from entrypoint.core.generation.rewrite import PairFiles
 from entrypoint.core.generation.surroundings import Surroundings
-from entrypoint.core.generation.template import fill
 from entrypoint.core.settings import HTTPS, NGINX_SOCKET, REFUSALS, Settings
 
 HTTP2_DIRECTIVE = (1, 25, 1)
@@ -30,6 +31,11 @@ _CURVES = ("X25519MLKEM768", "X25519", "prime256v1", "secp384r1")
 NOFILE = 16384  # descriptors of a worker: two for each of its connections, and some for files
 _SOCKET_ADDRESS = 107  # bytes, unix(7)
 HSTS = "max-age=63072000"  # two years, as Mozilla's profiles have it: for users who include the snippet without HSTS
+
+
+class _Template(Template):
+    delimiter = "@"
+    pattern = r"@(?:(?P<escaped>@)|(?P<named>\b\B)|\{(?P<braced>[a-z0-9_]+)\}|(?P<invalid>\b\B))"  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -85,16 +91,20 @@ def packaged_config(settings: Settings, facts: Facts, templates: Mapping[str, st
     return user_config(root, texts, {path: [path] for path in texts}, packaged=True)
 
 
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """Fill ``@{name}``. A line that holds only a placeholder takes its indentation to every line of the value."""
+    lines = []
+    for line in template.splitlines():
+        alone = re.fullmatch(r"(\s*)@\{([a-z0-9_]+)\}", line)
+        if alone:
+            lines += [f"{alone[1]}{part}" if part else "" for part in values[alone[2]].splitlines()]
+        else:
+            lines.append(_Template(line).substitute(values))
+    return "\n".join(lines) + "\n"
+
+
 def _snippets(templates: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
     return {path: fill(text, values) for path, text in templates.items() if path.startswith("snippets/")}
-
-
-def shortcomings(settings: Settings, facts: Facts) -> tuple[str, ...]:
-    """A warning for each setting that this NGINX does not support."""
-    if not settings.http3 or facts.http3:
-        return ()
-    needed = "1.25.0 or newer, built --with-http_v3_module"
-    return (f"HTTP3=on: this NGINX cannot do it ({needed}): HTTPS runs over TCP with HTTP/2.",)
 
 
 def http_additions(settings: Settings, facts: Facts, user: Surroundings) -> str:

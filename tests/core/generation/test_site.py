@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from entrypoint.core.doubts import shortcomings
 from entrypoint.core.generation.gate import Gate
 from entrypoint.core.generation.plan import Plan
-from entrypoint.core.generation.site import Site, packaged_config, shortcomings
+from entrypoint.core.generation.site import Site, fill, packaged_config
 from entrypoint.core.generation.surroundings import around
-from entrypoint.core.generation.template import fill
 from entrypoint.core.x509.credential import Credential
 from entrypoint.edges import nginx, packaged
 from tests.core.generation.test_rewrite import source

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from entrypoint.core.host_files import addresses, nameservers
+from entrypoint.core.facts import addresses, nameservers
 
 HOSTS = """\
 # a comment
