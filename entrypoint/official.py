@@ -85,7 +85,7 @@ def _signal(settings: Settings, command: str) -> None:
 def _own_pairs(plan: Plan) -> dict[str, Credential]:
     """The user's own pairs as they are on disk, without certfront's verdict: NGINX is to judge."""
     found = {}
-    for pair in plan.wanted:
+    for pair in plan.gate.wanted:
         if pair.certificate_file:
             with suppress(OSError):
                 chain, key = (files.read(path) for path in (pair.certificate_file, pair.key_file))

@@ -74,7 +74,7 @@ def keep_only(run_dir: Path, manifests: Iterable[Manifest]) -> None:
 
 def found(plan: Plan) -> list[bytes]:
     """The passwords in the user's files and in the copies of earlier generations."""
-    users = (Path(pair.password_file) for pair in plan.wanted)
+    users = (Path(pair.password_file) for pair in plan.gate.wanted)
     paths = dict.fromkeys((*users, *sorted(plan.settings.run_dir.glob("passwords/*.txt"))))
     return list(dict.fromkeys(password for path in paths for password in passwords(path)))
 

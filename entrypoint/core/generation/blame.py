@@ -34,11 +34,6 @@ class Rejected(Refused):
         self.generation = generation
 
 
-def places(plan: Plan, error: Rejected) -> tuple[tuple[str, int], ...]:
-    """The user's files and lines that a refusal concerns."""
-    return tuple(dict.fromkeys(_places(plan, error.generation, error.problem.detail)))
-
-
 def is_about_a_key(refusal: Exception) -> bool:
     """Whether a refusal is about a key that NGINX could not load."""
     return _NO_KEY in str(refusal)
@@ -70,7 +65,7 @@ def narrowed(plan: Plan, generation: Path, message: str) -> Plan | None:
     reason = translated(plan, generation, message)
     servers = dict(plan.refusals.servers)
     files = dict(plan.refusals.files)
-    for file, line in dict.fromkeys(_places(plan, generation, message)):
+    for file, line in dict.fromkeys(places(plan, generation, message)):
         found = user.configuration.servers_at(file, line)
         servers |= {server.place: reason for server in found}
         if not found and file == user.root:
@@ -102,11 +97,11 @@ def translated(plan: Plan, generation: Path, message: str) -> str:
     """A message of NGINX's with the user's files and lines in place of the copies'."""
 
     def own(match: re.Match[str]) -> str:
-        place = plan.origin(match["path"], int(match["line"]))
+        place = plan.copy.origin(match["path"], int(match["line"]))
         return f"{place[0]}:{place[1]}" if place else match[0]
 
     def own_file(match: re.Match[str]) -> str:
-        pair = plan.pair_of(match["chain"] or match["key"])
+        pair = plan.pairs_by_file.get(match["chain"] or match["key"])
         return (pair and (pair.certificate_file if _CHAIN.search(match[0]) else pair.key_file)) or match[0]
 
     return _pair_files(plan, generation).sub(own_file, _copies(generation).sub(own, message))
@@ -145,7 +140,7 @@ def _pair_files(plan: Plan, generation: Path) -> re.Pattern[str]:
 def _presenting(plan: Plan, generation: Path, message: str) -> Iterator[Server]:
     """The servers whose chain or key a message names."""
     for match in _pair_files(plan, generation).finditer(message):
-        if about := plan.pair_of(match["chain"] or match["key"]):
+        if about := plan.pairs_by_file.get(match["chain"] or match["key"]):
             for server in plan.user.configuration.servers:
                 if any(identity(pair) == about.identity for pair in cared_for(server)):
                     yield server
@@ -161,7 +156,7 @@ def _namesakes(user: UserConfig, message: str) -> list[Server]:
     return [each for each in servers if name in each.names and any(one.port == port for one in each.listeners)]
 
 
-def _places(plan: Plan, generation: Path, message: str) -> Iterator[tuple[str, int]]:
+def places(plan: Plan, generation: Path, message: str) -> Iterator[tuple[str, int]]:
     """The user's files and lines that a message concerns: by a place in it, or by a path or port in it."""
     named = [place for match in _copies(generation).finditer(message) for place in _named(plan, match)]
     named = named or [_line(server) for server in _presenting(plan, generation, message)]
@@ -178,9 +173,9 @@ def _places(plan: Plan, generation: Path, message: str) -> Iterator[tuple[str, i
 def _named(plan: Plan, match: re.Match[str]) -> Iterator[tuple[str, int]]:
     """The user's places behind a line of the copies; for a stand-in also the servers that share its socket."""
     path, line = match["path"], int(match["line"])
-    if place := plan.origin(path, line):
+    if place := plan.copy.origin(path, line):
         yield place
-    for server in plan.neighbours(path, line):
+    for server in plan.copy.neighbours(path, line):
         yield _line(server)
 
 

@@ -11,15 +11,10 @@ from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.includes import Place, Setting
 from entrypoint.core.conf.listen import Listener, Socket
 from entrypoint.core.conf.servers import Server
-from entrypoint.core.generation.coverage import Coverage, coverage
+from entrypoint.core.generation.coverage import Coverage
 from entrypoint.core.generation.pairs import REACHED, PairSpec, built_in, cared_for, identity, wanted
 from entrypoint.core.model import Outcome, Problem
 from entrypoint.core.settings import Settings
-from entrypoint.core.x509.credential import Credential
-
-Usable = Mapping[str, Credential]  # by the identity of the pair
-
-_PENDING = "the certificate has not arrived yet"
 
 
 @dataclass(frozen=True)
@@ -36,10 +31,8 @@ class Refusals:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Refusals:
         """The refusals in a manifest."""
-        places = (
-            {(file, start): reason for file, start, reason in value.get(kind, ())} for kind in ("servers", "settings")
-        )
-        servers, settings = places
+        kinds = (value.get(kind, ()) for kind in ("servers", "settings"))
+        servers, settings = ({(file, start): reason for file, start, reason in each} for each in kinds)
         return cls(servers, dict(value.get("files", {})), settings)
 
     def as_json(self) -> dict[str, Any]:
@@ -188,17 +181,3 @@ class Gate:
         """All gated parts with their reasons: pairs of the built-in site, and places in the user's files."""
         site = [pair.identity for pair in built_in(self.settings) if pair.identity in self.pending]
         return {**{each: self.pending[each] for each in site}, **self.users_part}
-
-
-def gate(
-    settings: Settings,
-    user: UserConfig,
-    refusals: Refusals,
-    usable: Mapping[str, Credential],
-    reasons: Mapping[str, str],
-) -> Gate:
-    """The gate for the credentials ``usable`` by pair, and for the ``reasons`` why other pairs have none."""
-    pairs = wanted(settings, user)
-    missing = [pair.identity for pair in pairs if pair.identity not in usable]
-    pending = {each: reasons.get(each) or _PENDING for each in missing}
-    return Gate(settings, user, refusals, pairs, pending, coverage(settings, user.configuration.servers, usable))

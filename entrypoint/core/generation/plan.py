@@ -14,13 +14,13 @@ from typing import Any
 from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.edit import without_marks
 from entrypoint.core.conf.includes import Fault
-from entrypoint.core.conf.servers import Server
 from entrypoint.core.conf.syntax import line_at
 from entrypoint.core.facts import Facts
 from entrypoint.core.generation import access_lines
-from entrypoint.core.generation.gate import Gate, Refusals, gate
+from entrypoint.core.generation.coverage import coverage
+from entrypoint.core.generation.gate import Gate, Refusals
 from entrypoint.core.generation.manifest import SOURCE, Manifest, StoredPair
-from entrypoint.core.generation.pairs import PairSpec, built_in
+from entrypoint.core.generation.pairs import PairSpec, built_in, wanted
 from entrypoint.core.generation.rewrite import Copier, Copy, PairFiles
 from entrypoint.core.generation.site import Site, http_additions, main_additions
 from entrypoint.core.generation.surroundings import Surroundings, around, collisions
@@ -28,6 +28,8 @@ from entrypoint.core.settings import Settings
 from entrypoint.core.shown import shown
 from entrypoint.core.x509.credential import Credential
 from entrypoint.core.x509.pem import is_encrypted
+
+_PENDING = "the certificate has not arrived yet"
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,10 @@ class Plan:
     remarks: tuple[tuple[str, str], ...] = ()
     bare: bool = False
 
-    @property
-    def wanted(self) -> tuple[PairSpec, ...]:
-        """All pairs that servers need."""
-        return self.gate.wanted
-
     def with_details(self, status: Mapping[str, Any]) -> Plan:
         """The plan with reasons for pairs without a credential from the details of a status (see `core.status`)."""
         said = {entry["name"]: entry["detail"] for entry in status.get("certificates", ()) if entry["detail"]}
-        reasons = {pair.identity: said[shown(pair.title)] for pair in self.wanted if shown(pair.title) in said}
+        reasons = {pair.identity: said[shown(pair.title)] for pair in self.gate.wanted if shown(pair.title) in said}
         return replace(self, reasons={**self.reasons, **reasons})
 
     @cached_property
@@ -93,32 +90,21 @@ class Plan:
         """The text files of the configuration by path."""
         own = tuple(self._pairs[pair.identity] for pair in built_in(self.settings))
         site = Site(self.settings, self.facts, self.templates, own, self.gate)
-        files = {**site.files(number, self.when, self._around), **self._copy.texts}
+        files = {**site.files(number, self.when, self._around), **self.copy.texts}
         return {**files, "site.conf": ""} if self.bare else files
 
-    def origin(self, path: str, line: int) -> tuple[str, int] | None:
-        """The user's file and line behind a line of the generation's file at ``path``."""
-        return self._copy.origin(path, line)
-
-    def neighbours(self, path: str, line: int) -> tuple[Server, ...]:
-        """The running servers on the socket of a stand-in, by a line of it."""
-        return self._copy.neighbours(path, line)
-
-    def pair_of(self, path: str) -> PairSpec | None:
-        """The pair of a chain or key file, by its path in the generation or in the run folder."""
-        return self._by_file.get(path)
-
     @cached_property
-    def _by_file(self) -> Mapping[str, PairSpec]:
-        pairs = ((pair, self._pairs[pair.identity]) for pair in self.wanted)
+    def pairs_by_file(self) -> Mapping[str, PairSpec]:
+        """The pairs by the paths of their chains and keys, in the generation or in the run folder."""
+        pairs = ((pair, self._pairs[pair.identity]) for pair in self.gate.wanted)
         return {path: pair for pair, own in pairs for path in (own.chain_file, own.key_file)}
 
     def differences(self) -> Iterator[str]:
         """The differences between the user's files and the rendered copies, as lines of a unified diff."""
         import difflib
 
-        for path, (file, _) in self._copy.origins.items():
-            old, new = (text.splitlines(keepends=True) for text in (self.user.texts[file], self._copy.texts[path]))
+        for path, (file, _) in self.copy.origins.items():
+            old, new = (text.splitlines(keepends=True) for text in (self.user.texts[file], self.copy.texts[path]))
             yield from difflib.unified_diff(old, new, file, path)
 
     def files(self, number: int) -> dict[str, bytes]:
@@ -171,20 +157,25 @@ class Plan:
     @cached_property
     def included(self) -> dict[str, Credential]:
         """The credentials that the generation holds, presented by a server or not."""
-        known = {pair.identity for pair in self.wanted}
+        known = {pair.identity for pair in self.gate.wanted}
         return {identity: usable for identity, usable in self.usable.items() if identity in known}
 
     @cached_property
     def gate(self) -> Gate:
         """The gated parts, and why."""
-        return gate(self.settings, self.user, self.refusals, self.usable, self.reasons)
+        pairs = wanted(self.settings, self.user)
+        missing = [pair.identity for pair in pairs if pair.identity not in self.usable]
+        pending = {each: self.reasons.get(each) or _PENDING for each in missing}
+        covered = coverage(self.settings, self.user.configuration.servers, self.usable)
+        return Gate(self.settings, self.user, self.refusals, pairs, pending, covered)
 
     @cached_property
     def _around(self) -> Surroundings:
         return around(self.user.configuration)
 
     @cached_property
-    def _copy(self) -> Copy:
+    def copy(self) -> Copy:
+        """The rendered copy of the user's configuration."""
         usable = {identity: pair for identity, pair in self._pairs.items() if identity in self.usable}
         return Copier(self.gate, usable, when=self.when).copy(
             http=http_additions(self.settings, self.facts, self._around),
@@ -195,7 +186,7 @@ class Plan:
 
     @cached_property
     def _pairs(self) -> dict[str, PairFiles]:
-        return {pair.identity: self._pair(pair) for pair in self.wanted}
+        return {pair.identity: self._pair(pair) for pair in self.gate.wanted}
 
     def _pair(self, pair: PairSpec) -> PairFiles:
         folder = "certs/" + re.sub(r"[^A-Za-z0-9._-]", "_", pair.title)

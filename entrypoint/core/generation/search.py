@@ -10,7 +10,7 @@ from typing import TypeVar
 from entrypoint.core.conf.configuration import UserConfig
 from entrypoint.core.conf.includes import Place
 from entrypoint.core.conf.syntax import Directive
-from entrypoint.core.generation.blame import Rejected, places, translated
+from entrypoint.core.generation.blame import Rejected, places, told
 from entrypoint.core.generation.plan import Plan
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ def searched(plan: Plan, error: Rejected, tried: Try, in_time: Callable[[], bool
 
     None where neither helps, or the time is up.
     """
-    reason = _said(plan, error)
+    reason = str(told(plan, error))
     refusals, found = plan.refusals, plan.user.configuration
 
     def without(servers: Iterable[Place]) -> Plan:
@@ -34,7 +34,7 @@ def searched(plan: Plan, error: Rejected, tried: Try, in_time: Callable[[], bool
 
     def helps(servers: Iterable[Place]) -> bool:
         other = tried(without(servers)) if in_time() else error
-        return other is None or _said(plan, other) != reason
+        return other is None or str(told(plan, other)) != reason
 
     running = dict.fromkeys(server.place for server in found.servers if server.place not in refusals.servers)
     guilty = _culprits(tuple(running), helps)
@@ -43,10 +43,6 @@ def searched(plan: Plan, error: Rejected, tried: Try, in_time: Callable[[], bool
     files = _without_servers(plan)[:_MOST_FILES]
     smaller = (replace(plan, refusals=replace(refusals, files={**refusals.files, file: reason})) for file in files)
     return next((each for each in smaller if in_time() and tried(each) is None), None)
-
-
-def _said(plan: Plan, error: Rejected) -> str:
-    return translated(plan, error.generation, error.problem.detail)
 
 
 def _without_servers(plan: Plan) -> list[str]:
@@ -80,12 +76,12 @@ def _needed(
 
 def with_kindred(narrower: Plan, plan: Plan, error: Rejected) -> Plan:
     """The narrower plan, also without the servers that repeat the refused directives word for word."""
-    user, message = plan.user, _said(plan, error)
+    user, message = plan.user, str(told(plan, error))
     fresh = narrower.refusals.servers.keys() - plan.refusals.servers.keys()
     if not fresh or _OF_TWO.search(message):
         return narrower
     contexts = {server.context for server in user.configuration.servers if server.place in fresh}
-    refused = [each for place in places(plan, error) for each in _at(user, *place)]
+    refused = [each for place in places(plan, error.generation, error.problem.detail) for each in _at(user, *place)]
     alike = {
         server.place: message
         for file, directive in user.directives()

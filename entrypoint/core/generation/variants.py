@@ -80,7 +80,7 @@ def without_locked(
     """
     problems: dict[PairSpec, Problem] = {}
     usable, reasons = dict(plan.usable), dict(plan.reasons)
-    for pair in plan.wanted:
+    for pair in plan.gate.wanted:
         stored = usable.get(pair.identity)
         if not stored or not pem.is_encrypted(stored.key_pem) or opener(stored.key_pem, passwords):
             continue
@@ -131,7 +131,7 @@ def rungs(*, same: bool, hindered: bool, first: bool, users: bool) -> tuple[Rung
 def smaller(plan: Plan, rung: Rung, reason: str) -> Plan:
     """The plan without the parts that a rung leaves out, for the reason given."""
     if rung is Rung.WITHOUT_TLS:
-        return replace(plan, usable={}, reasons=dict.fromkeys((pair.identity for pair in plan.wanted), reason))
+        return replace(plan, usable={}, reasons=dict.fromkeys((pair.identity for pair in plan.gate.wanted), reason))
     return without_users(plan) if rung is Rung.WITHOUT_NGINX_CONF else plan
 
 

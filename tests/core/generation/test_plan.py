@@ -127,7 +127,7 @@ def test_without_a_configuration_of_the_users(tmp_path: Path) -> None:
     assert (plan.user.own, [*plan.user.directives()]) == ({}, [])
     assert plan.manifest(1, "test").source == ""
     assert "source.json" not in plan.files(1)
-    assert (plan.origin("nginx.conf", 1), [*plan.differences()], plan.warnings()) == (None, [], ())
+    assert (plan.copy.origin("nginx.conf", 1), [*plan.differences()], plan.warnings()) == (None, [], ())
     for said in (f"{tmp_path}/nginx.conf:5 is bad", 'open() "/dev/stdout" failed', "bind() to 0.0.0.0:80 failed"):
         assert narrowed(plan, tmp_path, said) is None
         assert remarks(plan, tmp_path, [said]) == ()
