@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from entrypoint.core.conf.configuration import UserConfig, user_config
-from entrypoint.core.conf.includes import Unread, includes, is_glob, syntax_faults
+from entrypoint.core.conf.includes import Unread, includes, is_glob
 from entrypoint.core.conf.paths import folder
 from entrypoint.core.conf.syntax import Parsed, SyntaxFault, attempt
 from entrypoint.core.conf.vanished import Ran, unfound, vanished
@@ -103,10 +103,10 @@ class ConfigFiles:
                 waiting += matches[pattern]
         self._check(Ran(texts, matches), unread)
         self._patterns, self._files, self._unread = tuple(matches), tuple(texts), tuple(unread)
-        broken = syntax_faults(parsed)
-        if fault := broken.get(self.root):
+        user = user_config(self.root, texts, matches, unread, parsed)
+        if fault := user.broken.get(self.root):
             raise Refused(Outcome.CONFIG_REJECTED, str(fault), "mend NGINX_CONF")
-        return user_config(self.root, texts, matches, unread, parsed)
+        return user
 
     def _text(self, path: str) -> str | Unread:
         found = _content(path)

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from entrypoint.core.conf.includes import Fault, Place, Setting, Tree, Unread, syntax_faults
+from entrypoint.core.conf.includes import Fault, Place, Setting, Tree, Unread
 from entrypoint.core.conf.listen import Socket, listeners
 from entrypoint.core.conf.paths import PathWord, folder, full_name
 from entrypoint.core.conf.pragmas import Note, notes
-from entrypoint.core.conf.servers import Pair, Server, defaults, hosts, pairs, server_names, together
+from entrypoint.core.conf.servers import Server, defaults, hosts, pairs, server_names, together
 from entrypoint.core.conf.syntax import Directive, Parsed, SyntaxFault, attempt, walk
 
 Settings = Mapping[str, tuple[Setting, ...]]
@@ -51,7 +51,7 @@ class Configuration:
 
     def servers_at(self, file: str, line: int) -> tuple[Server, ...]:
         """The servers whose block contains a line of a file, or else all servers that include the file."""
-        own = tuple(server for server in self.servers if server.block.file == file and server.has_line(line))
+        own = tuple(server for server in self.servers if server.block.file == file and server.block.has_line(line))
         blocks = self.blocks.get(file, frozenset())
         return own or tuple(server for server in self.servers if server.place in blocks)
 
@@ -86,7 +86,8 @@ class UserConfig:
     @cached_property
     def broken(self) -> Mapping[str, Fault]:
         """The syntax errors of the files that could not be parsed."""
-        return syntax_faults(self.parsed)
+        faults = ((path, fault) for path, fault in self.parsed.items() if isinstance(fault, SyntaxFault))
+        return {path: Fault(path, fault.line, fault.message) for path, fault in faults}
 
     @property
     def own(self) -> Mapping[str, str]:
@@ -161,14 +162,14 @@ class _Reader:
         blocks = [setting for setting in main if setting.name in _LEVELS and setting.is_block]
         insides = [(block.name, self.tree.inside(block)) for block in blocks]
         levels = {name: _by_name(s for level, inside in insides if level == name for s in inside) for name in _LEVELS}
-        servers = together(server for name, inside in insides for server in self._servers(name, inside))
+        servers = together([server for name, inside in insides for server in self._servers(name, inside)])
         return Configuration(
             files=self.survey.files,
             servers=servers,
             levels={"main": _by_name(main), **levels},
             paths=self.survey.paths,
             defaults=defaults(servers),
-            ends={block.name: _end(block) for block in reversed(blocks)},
+            ends={block.name: (block.file, block.directive.end - 1) for block in reversed(blocks)},
             faults=(*self.survey.faults, *self.keyless),
             warnings=tuple(self._warnings()),
             blocks=self.survey.blocks,
@@ -189,6 +190,7 @@ class _Reader:
         starttls = context == "mail" and _value(effective, "starttls") in ("on", "only")
         sockets = listeners(inside, http=context == "http", ssl=_value(effective, "ssl") == "on")
         loads = context != "mail" or starttls or any("ssl" in socket.own for socket in sockets)
+        certificates, keys = (_with_one_word(effective, name) if loads else () for name in _PAIR)
         asked = tuple(self._heed(block, inside))
         names = server_names(own.get("server_name", ()))
         return Server(
@@ -197,29 +199,22 @@ class _Reader:
             names=names,
             hosts=hosts(names),
             listeners=sockets,
-            pairs=self._pairs(own, effective) if loads else (),
+            pairs=pairs(certificates, keys, self.prefix, inherited=_PAIR[0] not in own),
             password_file=next(iter(_with_one_word(effective, "ssl_password_file")), None),
             rejects_handshake=_value(effective, "ssl_reject_handshake") == "on",
             starttls=starttls,
             lookup=next((note.lookup for note in asked if note.lookup), ""),
             off=any(note.off for note in asked),
-            faults=tuple(self.faults[block.place]) + (self._keyless(effective) if loads else ()),
+            faults=(*self.faults[block.place], *self._keyless(certificates[len(keys) :])),
         )
 
-    def _pairs(self, own: Settings, effective: Settings) -> tuple[Pair, ...]:
-        certificates, keys = (_with_one_word(effective, name) for name in _PAIR)
-        return pairs(certificates, keys, self.prefix, inherited=_PAIR[0] not in own)
-
-    def _keyless(self, effective: Settings) -> tuple[Fault, ...]:
-        """The fault of a certificate without a key, which NGINX reports without a place."""
-        certificates, keys = (_with_one_word(effective, name) for name in _PAIR)
-        if len(certificates) <= len(keys):
-            return ()
-        last = certificates[-1]
-        message = f'no "ssl_certificate_key" is defined for certificate "{last.value}"'
-        fault = Fault(last.file, last.directive.line, message)
-        self.keyless.setdefault(fault)
-        return (fault,)
+    def _keyless(self, certificates: Sequence[Setting]) -> Iterator[Fault]:
+        """The fault of certificates without a key, which NGINX reports without a place, for the last one."""
+        for last in certificates[-1:]:
+            message = f'no "ssl_certificate_key" is defined for certificate "{last.value}"'
+            fault = Fault(last.file, last.directive.line, message)
+            self.keyless.setdefault(fault)
+            yield fault
 
     def _heed(self, block: Setting, inside: tuple[Setting, ...]) -> Iterator[Note]:
         """The comments to certfront inside a server's braces, and in the files that it includes there."""
@@ -255,7 +250,3 @@ def _with_one_word(settings: Settings, name: str) -> tuple[Setting, ...]:
 def _value(settings: Settings, name: str) -> str:
     """The value of a setting that may occur once, in lower case, as NGINX compares it without case."""
     return settings[name][0].value.lower() if name in settings else ""
-
-
-def _end(block: Setting) -> Place:
-    return block.file, block.directive.end - 1

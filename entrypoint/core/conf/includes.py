@@ -86,13 +86,6 @@ class Unread:
     is_file: bool
 
 
-def syntax_faults(files: Mapping[str, Parsed | SyntaxFault]) -> dict[str, Fault]:
-    """The syntax errors of the files that could not be parsed, by path."""
-    return {
-        path: Fault(path, fault.line, fault.message) for path, fault in files.items() if isinstance(fault, SyntaxFault)
-    }
-
-
 @dataclass(frozen=True, slots=True)
 class Survey:
     """All files below the root, all faults, the paths in each file, and the blocks that include it.
@@ -185,7 +178,10 @@ class _Surveyor:
             self._missing(file, within)
         else:
             self.files.setdefault(file, set()).update(setting.place for setting in within if setting.is_block)
-            self._parsed(file, parsed, within, data=data)
+            if isinstance(parsed, SyntaxFault):
+                self.faults.append(Fault(file, parsed.line, parsed.message, within))
+            else:
+                self._directives(file, parsed.directives, within, data=data)
 
     def _missing(self, file: str, within: tuple[Setting, ...]) -> None:
         """A fault of the include, or, for a match of a pattern, of this path alone.
@@ -204,12 +200,6 @@ class _Surveyor:
         if any(setting.file == file for setting in within):
             return f'"{file}" includes itself'
         return _TOO_DEEP if len(within) > _DEEPEST else ""
-
-    def _parsed(self, file: str, parsed: Parsed | SyntaxFault, within: tuple[Setting, ...], *, data: bool) -> None:
-        if isinstance(parsed, SyntaxFault):
-            self.faults.append(Fault(file, parsed.line, parsed.message, within))
-        else:
-            self._directives(file, parsed.directives, within, data=data)
 
     def _directives(
         self, file: str, directives: tuple[Directive, ...], within: tuple[Setting, ...], *, data: bool

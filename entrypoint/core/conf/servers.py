@@ -68,10 +68,6 @@ class Server:
         """The same for people."""
         return self.block.where
 
-    def has_line(self, line: int) -> bool:
-        """Whether a line of the file is within the block."""
-        return self.block.directive.line <= line <= self.block.directive.last_line
-
     @property
     def tls(self) -> bool:
         """Whether clients connect by TLS or STARTTLS."""
@@ -117,38 +113,27 @@ def _file(setting: Setting, prefix: str) -> str:
     return "" if no_file else full_name(setting.value, prefix)
 
 
-def together(servers: Iterable[Server]) -> tuple[Server, ...]:
+def together(servers: Sequence[Server]) -> tuple[Server, ...]:
     """The servers, with the parameters of the sockets that they share."""
-    servers = tuple(servers)
-    shared = _asked_for(servers)
+    shared: defaultdict[tuple[str, Socket], frozenset[str]] = defaultdict(frozenset)
+    for server, listener in _listening(servers):
+        shared[server.context, listener.socket] |= listener.own
     return tuple(
         replace(
             server,
-            listeners=tuple(
-                replace(listener, shared=shared[server.context, listener.socket]) for listener in server.listeners
-            ),
+            listeners=tuple(replace(each, shared=shared[server.context, each.socket]) for each in server.listeners),
         )
         for server in servers
     )
 
 
-def _asked_for(servers: Iterable[Server]) -> Mapping[tuple[str, Socket], frozenset[str]]:
-    found: defaultdict[tuple[str, Socket], frozenset[str]] = defaultdict(frozenset)
-    for server in servers:
-        for listener in server.listeners:
-            found[server.context, listener.socket] |= listener.own
-    return found
-
-
 def defaults(servers: Iterable[Server]) -> Mapping[tuple[str, Socket], Server]:
-    """The default server of each context and socket: the declared one, or the first."""
+    """The default server of each context and socket: the first that is declared as such, or else the first."""
     found: dict[tuple[str, Socket], Server] = {}
-    said: set[tuple[str, Socket]] = set()
-    for server in servers:
-        for listener in server.listeners:
-            socket = server.context, listener.socket
-            if socket not in found or (listener.default_server and socket not in said):
-                found[socket] = server
-            if listener.default_server:
-                said.add(socket)
+    for server, listener in sorted(_listening(servers), key=lambda each: not each[1].default_server):
+        found.setdefault((server.context, listener.socket), server)
     return found
+
+
+def _listening(servers: Iterable[Server]) -> Iterator[tuple[Server, Listener]]:
+    return ((server, listener) for server in servers for listener in server.listeners)
