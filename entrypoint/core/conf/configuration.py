@@ -16,8 +16,7 @@ from typing import Any
 from entrypoint.core.conf.includes import Fault, Place, Setting, Tree, Unread
 from entrypoint.core.conf.listen import Socket, listeners
 from entrypoint.core.conf.paths import PathWord, folder, full_name
-from entrypoint.core.conf.pragmas import Note, notes
-from entrypoint.core.conf.servers import Server, defaults, hosts, pairs, server_names, together
+from entrypoint.core.conf.servers import Note, Server, defaults, hosts, notes, pairs, server_names, together
 from entrypoint.core.conf.syntax import Directive, Parsed, SyntaxFault, attempt, walk
 
 Settings = Mapping[str, tuple[Setting, ...]]

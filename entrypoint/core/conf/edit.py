@@ -127,14 +127,16 @@ class _Copy:
         first = text.find("\n")
         self.cr = "\r" if first > 0 and text[first - 1] == "\r" else ""
 
-    def keep(self, end: int) -> None:
+    def keep(self, end: int, span: int = 0) -> None:
         """Copy the text up to an offset."""
-        self._source(end, span=0)
+        text = self.text[self.at : end]
+        self._add(text, span, self.line + text.count("\n"))
+        self.at = end
 
     def comment_out(self, end: int, reasons: list[str]) -> None:
         """Copy the text up to an offset as a comment."""
         self.reasons.append(reasons)
-        self._source(end, span=len(self.reasons) - 1)
+        self.keep(end, len(self.reasons) - 1)
 
     def exchange(self, edit: Replace) -> None:
         """Insert a text in place of another; empty lines compensate for missing ones."""
@@ -142,11 +144,6 @@ class _Copy:
         new += "\n" * (old.count("\n") - new.count("\n"))
         self._add(new.replace("\n", f"{self.cr}\n"), 0, self.line + old.count("\n"))
         self.at = edit.end
-
-    def _source(self, end: int, span: int) -> None:
-        text = self.text[self.at : end]
-        self._add(text, span, self.line + text.count("\n"))
-        self.at = end
 
     def _add(self, text: str, span: int, last: int) -> None:
         for number, part in enumerate(text.split("\n")):

@@ -1,7 +1,8 @@
-"""The ``server`` blocks of the user's configuration: their listeners, names and pairs."""
+"""The ``server`` blocks of the user's configuration: their listeners, names and pairs, and comments to certfront."""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,10 +10,13 @@ from dataclasses import dataclass, replace
 from entrypoint.core.conf.includes import Fault, Place, Setting
 from entrypoint.core.conf.listen import Listener, Socket
 from entrypoint.core.conf.paths import full_name
+from entrypoint.core.conf.syntax import Parsed
 from entrypoint.core.names import to_ascii
 
 # A certificate or key that is no file: it stands there itself, or a library has it.
 _NO_FILE = ("data:", "engine:", "store:")
+# A rendered copy says what is "commented out", and may well have become a source again.
+_NOTE = re.compile(r"#\s*certfront:(?!\s*commented out)(.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,3 +141,33 @@ def defaults(servers: Iterable[Server]) -> Mapping[tuple[str, Socket], Server]:
 
 def _listening(servers: Iterable[Server]) -> Iterator[tuple[Server, Listener]]:
     return ((server, listener) for server in servers for listener in server.listeners)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """The request in a comment: another lookup name, or ``off``; ``problem`` is the error in an invalid comment."""
+
+    start: int
+    line: int
+    lookup: str = ""
+    off: bool = False
+    problem: str = ""
+
+
+def notes(parsed: Parsed) -> Iterator[Note]:
+    """The comments to certfront in a text, in order: ``# certfront: lookup=NAME`` and ``# certfront: off``."""
+    for comment in parsed.comments:
+        if match := _NOTE.fullmatch(comment.text):
+            yield _note(Note(comment.start, comment.line), match[1].strip())
+
+
+def _note(note: Note, text: str) -> Note:
+    lookup = text.removeprefix("lookup=")
+    if text == "off":
+        return replace(note, off=True)
+    if lookup == text:
+        return replace(note, problem=f'certfront knows "lookup=NAME" and "off", not "{text}"')
+    try:
+        return replace(note, lookup=to_ascii(lookup))
+    except ValueError as error:
+        return replace(note, problem=f"lookup: {error}")

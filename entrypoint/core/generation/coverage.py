@@ -48,7 +48,7 @@ def coverage(settings: Settings, servers: Sequence[Server], usable: Mapping[str,
     names = settings.server_names
     lacks = missing(names, (pair.identity for pair in built_in(settings)), usable)
     site_names = tuple(name for name in names if name not in lacks) or names
-    lacking = {server.place: _of_server(server, usable) for server in servers}
+    lacking = {each.place: missing(each.hosts, map(identity, cared_for(each)), usable) for each in servers}
     uncovered = {
         server.place: f"its certificate has none of its names ({listed(server.hosts)}): {_HINT} server_name"
         for server in servers
@@ -68,10 +68,6 @@ def _of_site(lacks: Collection[str]) -> Iterator[tuple[str, str]]:
 def _of_partly(server: Server, lacks: Collection[str]) -> tuple[str, str]:
     what = f"the certificate lacks {listed(lacks)}: visitors who ask for that are warned by their browsers"
     return server.where, f"{what}; {_HINT} server_name"
-
-
-def _of_server(server: Server, usable: Mapping[str, Credential]) -> tuple[str, ...]:
-    return missing(server.hosts, map(identity, cared_for(server)), usable)
 
 
 def listed(names: Collection[str]) -> str:

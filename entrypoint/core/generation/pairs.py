@@ -70,11 +70,9 @@ def built_in(settings: Settings) -> tuple[PairSpec, ...]:
     if not settings.server_names:
         return ()
     door = Door("127.0.0.1", settings.https_port, settings.site_name, where="SERVER_NAME")
-    spec = PairSpec(
-        "", settings.server_names[0], settings.server_names, settings.lookup, "", str(settings.key_password_file)
-    )
+    names, password_file = settings.server_names, str(settings.key_password_file)
     return tuple(
-        replace(spec, identity=f"site-{number}", key_file=str(path), doors=(door,))
+        PairSpec(f"site-{number}", names[0], names, settings.lookup, str(path), password_file, doors=(door,))
         for number, path in enumerate(settings.key_files, 1)
     )
 
@@ -162,10 +160,9 @@ def _inside(wildcard: str) -> str:
 
 
 def _merged(known: PairSpec, other: PairSpec) -> PairSpec:
-    names = tuple(dict.fromkeys((*known.names, *other.names)))
     return replace(
         known,
-        names=names,
+        names=tuple(dict.fromkeys((*known.names, *other.names))),
         lookup=known.lookup or other.lookup,
         doors=(*known.doors, *other.doors),
         closed=(*known.closed, *other.closed),

@@ -80,7 +80,8 @@ class Copier:
         """
         found = stand_ins(self.gate)
         servers = (edit for server in self.configuration.servers for edit in self._server(server))
-        others = (*self._blocks(), *self._faults(), *self._settings(), *self._main(keep_user=keep_user))
+        blocks = (_out(block, self.gate.refusals.servers[block.place]) for block in self.gate.blocks)
+        others = (*blocks, *self._faults(), *self._settings(), *self._main(keep_user=keep_user))
         added = self._put_in(http, main, found)
         by_file = _by_file((*servers, *others, *edits, *added), (*self._untaken(), *self._paths()))
         rendered = {file: self._rendered(file, by_file.get(file, ())) for file in self.configuration.files}
@@ -143,9 +144,6 @@ class Copier:
             certificates = self.configuration.levels[context].get("ssl_certificate", ())
             for certificate in () if any(each.place in taken for each in certificates) else certificates:
                 yield _out(certificate, reasons.get(certificate.place) or _UNTAKEN)
-
-    def _blocks(self) -> Iterator[FileEdit]:
-        return (_out(block, self.gate.refusals.servers[block.place]) for block in self.gate.blocks)
 
     def _faults(self) -> Iterator[FileEdit]:
         """Comment out an include that leads nowhere; within a server, the server is gated instead."""

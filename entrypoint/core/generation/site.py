@@ -167,9 +167,10 @@ def _values(
         **not_inherited(user.http),
         "pending_page": _quoted(templates["pages/pending.html"]),
     }
+    challenges = settings.acme_challenge != "off" and settings.acme_challenge_target
     used = {
         "log_format": f"log-{settings.log_format}",
-        "acme_challenge": _challenge(settings),
+        "acme_challenge": f"challenge-{settings.acme_challenge}" if challenges else "",
         "http3": "site-http3" if _http3(settings, facts) else "",
         "site_body": _body(settings),
         "http_body": _http_body(settings, user, live=live),
@@ -179,11 +180,6 @@ def _values(
 
 def _part(templates: Mapping[str, str], name: str, words: Mapping[str, str]) -> str:
     return fill(templates[f"templates/{name}.conf"], words) if name else ""
-
-
-def _challenge(settings: Settings) -> str:
-    on = settings.acme_challenge != "off" and settings.acme_challenge_target
-    return f"challenge-{settings.acme_challenge}" if on else ""
 
 
 def _body(settings: Settings) -> str:
