@@ -147,7 +147,7 @@ def as_problem(error: Refused | OSError) -> Problem:
 
 
 def unusable(error: Refused | OSError) -> Refused:
-    """The refusal at the end of the ladder."""
+    """The refusal of a start all of whose attempts failed."""
     if isinstance(error, Refused):
         return error
     return Refused(Outcome.CONFIG_REJECTED, f"CERTFRONT_STATE_DIR: {error}", "is the disk full or read-only?")
