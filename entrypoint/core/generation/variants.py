@@ -123,8 +123,8 @@ def rungs(*, same: bool, hindered: bool, first: bool, users: bool) -> tuple[Rung
     ``same``: the current generation is of the current plan, and undamaged. ``hindered``: there is no such plan, or
     nothing new can be written. ``first``: there is no current generation. ``users``: the user has a configuration.
     """
-    smaller = (Rung.WITHOUT_TLS, *([Rung.WITHOUT_NGINX_CONF] if first and users else []))
-    new = (Rung.PROVED,) if hindered else (Rung.WHOLE, Rung.PROVED, *smaller)
+    without = (Rung.WITHOUT_TLS, *([Rung.WITHOUT_NGINX_CONF] if first and users else []))
+    new = (Rung.PROVED,) if hindered else (Rung.WHOLE, Rung.PROVED, *without)
     return (Rung.AS_IT_RAN, *new) if same else new
 
 
