@@ -128,7 +128,7 @@ check: $(READY) ## What a change must pass: format, lint, types, `make test` wit
 	@$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(PYTEST) --cov $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS) --cov
 
 .PHONY: lock
 lock: $(READY) ## Write requirements/ anew after a change of pyproject.toml (LOCK_ARGS=--upgrade: newest versions)
