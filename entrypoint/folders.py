@@ -7,8 +7,8 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from entrypoint.core.model import Outcome, Refused
 from entrypoint.core.settings import Settings
@@ -49,8 +49,7 @@ def held(settings: Settings) -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(NamedTuple):
     """One of the two folders, with its variable, the patterns of its ``own`` entries, and ``folders`` to make in it."""
 
     variable: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 _HEAD = re.compile(r"(?:nginx: |[\d/]+ [\d:]+ )(?:\[(?P<level>\w+)\] )?(?:\d+#\d+: )?(?:\*\d+ )?")
@@ -36,8 +35,7 @@ def build(output: str) -> Build | None:
     return Build((int(found[1]), int(found[2]), int(found[3])), "--with-http_v3_module" in output.split(), known)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One message, without time stamp and process numbers; ``level`` is empty where it has none."""
 
     level: str
@@ -52,7 +50,7 @@ def lines(output: str) -> tuple[Line, ...]:
         if head:
             found.append(Line(head["level"] or "", line[head.end() :]))
         elif found:  # a word of the configuration had a line end in it
-            found[-1] = replace(found[-1], text=f"{found[-1].text} {line}")
+            found[-1] = found[-1]._replace(text=f"{found[-1].text} {line}")
         else:
             found.append(Line("", line))
     return tuple(dict.fromkeys(each for each in found if each.level or not each.text.startswith(_VERDICT)))

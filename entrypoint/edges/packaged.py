@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import entrypoint
 
 
+@functools.cache
 def packaged() -> dict[str, str]:
     """The packaged ``nginx`` folder, text by relative path: beside the package in a checkout, inside it in a wheel."""
     package = Path(entrypoint.__file__).parent

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from entrypoint.core.conf.paths import DATA_BLOCKS, PathWord, folder, full_name, path_word
 from entrypoint.core.conf.syntax import Directive, Parsed, SyntaxFault, Word, walk
@@ -78,16 +79,14 @@ class Fault:
         return f"{self.message} in {self.file}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True)
-class Unread:
+class Unread(NamedTuple):
     """Why a path that an ``include`` matches was not read; ``is_file``: whether it may hold a configuration."""
 
     reason: str
     is_file: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(NamedTuple):
     """All files below the root, all faults, the paths in each file, and the blocks that include it.
 
     ``left_out`` are the unreadable matches of a pattern, each with the reason: the other matches do not depend on them.

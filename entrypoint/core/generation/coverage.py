@@ -6,7 +6,7 @@ For CertMgr's certificates only: the names in the user's own certificates are th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from entrypoint.core.conf.includes import Place
 from entrypoint.core.conf.servers import Server
@@ -29,8 +29,7 @@ def missing(names: Iterable[str], pairs: Iterable[str], usable: Mapping[str, Cre
     return tuple(name for name in names if name not in on_them and not any(covers(each, name) for each in on_them))
 
 
-@dataclass(frozen=True)
-class Coverage:
+class Coverage(NamedTuple):
     """The names that the certificates cover.
 
     ``site_names`` are the covered names of the built-in site, all of them while it has no certificate; ``uncovered``
@@ -39,7 +38,7 @@ class Coverage:
     """
 
     site_names: tuple[str, ...] = ()
-    uncovered: Mapping[Place, str] = field(default_factory=dict)
+    uncovered: Mapping[Place, str] = {}
     warnings: tuple[tuple[str, str], ...] = ()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from entrypoint.core.generation.gate import Refusals
 from entrypoint.core.shown import is_text
@@ -13,14 +13,13 @@ from entrypoint.core.shown import is_text
 SOURCE = "source.json"  # the user's configuration as it is, to go on with it when a later one is refused
 
 
-@dataclass(frozen=True)
-class StoredPair:
+class StoredPair(NamedTuple):
     """The files of a pair in a generation, whether a server presents it, and the JSON of its `Credential`."""
 
     chain_file: str
     key_file: str
     presented: bool = True
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = {}
 
     def as_json(self) -> dict[str, Any]:
         """The pair as JSON, for a manifest."""

@@ -57,7 +57,7 @@ def test_from_a_generation() -> None:
     assert pair.record.served == OLD.leaf
     assert (pair.record.certmgr, pair.record.source) == ("certmgr.acme.com", "certmgr")
     assert pair.record.changed_at == OLD.installed_at
-    unpresented = _pair(stored, replace(ENTRY, presented=False))
+    unpresented = _pair(stored, ENTRY._replace(presented=False))
     assert (unpresented.live, unpresented.served, unpresented.record.served) == (True, False, None)
     older = _pair(stored, None)
     assert (older.live, older.served, older.credential, older.running) == (False, False, OLD, None)
