@@ -64,7 +64,7 @@ def provide_missing(plan: Plan) -> None:
 
 
 def keep_only(run_dir: Path, manifests: Iterable[Manifest]) -> None:
-    """Remove the files that none of these manifests names; files that are being staged stay."""
+    """Remove the files that none of these manifests names, and those that a killed process left unfinished."""
     kept = {path for each in manifests for path in (each.password_file, *each.unlocked)}
     for pattern in ("passwords/*.txt", "passwords/*.new", "keys/*.pem", "keys/*.new"):
         for path in run_dir.glob(pattern):
